@@ -1,0 +1,70 @@
+"""Which states things pass through, and which steps between them are allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from sandbox.errors import Refused
+
+
+class WaveState(StrEnum):
+    ACCEPTED = "accepted"
+    QUARANTINED = "quarantined"
+
+
+class SubmissionState(StrEnum):
+    RECEIVED = "received"
+    TRAINED = "trained"
+    FAILED = "failed"
+
+
+class RunState(StrEnum):
+    RESERVED = "reserved"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class ChargeState(StrEnum):
+    """A reserved charge counts in full; settling may only lower it to the steps that ran."""
+
+    RESERVED = "reserved"
+    SETTLED = "settled"
+
+
+class Standing(StrEnum):
+    CANDIDATE = "candidate"
+    CHALLENGER = "challenger"
+    CHAMPION = "champion"
+    SUSPENDED = "suspended"
+    RETIRED = "retired"
+
+
+class Verdict(StrEnum):
+    """The only three answers a finding may give."""
+
+    BEYOND = "beyond tolerance"
+    WITHIN = "within tolerance"
+    UNKNOWN = "too little data to tell"
+
+
+class FindingState(StrEnum):
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+STANDINGS: Mapping[Standing, frozenset[Standing]] = {
+    Standing.CANDIDATE: frozenset({Standing.CHALLENGER, Standing.CHAMPION, Standing.RETIRED}),
+    Standing.CHALLENGER: frozenset({Standing.CHAMPION, Standing.SUSPENDED, Standing.RETIRED}),
+    Standing.CHAMPION: frozenset({Standing.CHALLENGER, Standing.SUSPENDED, Standing.RETIRED}),
+    Standing.SUSPENDED: frozenset({Standing.CHALLENGER, Standing.CHAMPION, Standing.RETIRED}),
+    Standing.RETIRED: frozenset(),
+}
+
+
+def check_standing(now: Standing, wanted: Standing) -> None:
+    """Raises Refused when a model version may not move from `now` to `wanted`."""
+    if wanted not in STANDINGS[now]:
+        allowed = ", ".join(sorted(STANDINGS[now])) or "nothing: this is final"
+        raise Refused(f"A {now} model cannot become {wanted}. From {now} it may become: {allowed}.")

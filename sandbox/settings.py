@@ -1,0 +1,127 @@
+"""How this installation is set up: a TOML file, then the environment; a misspelt key is refused.
+
+`NDL_CONFIG` names the file (else `ndl.toml` here, else defaults). Any setting can be given as
+`NDL_<SECTION>__<KEY>`, e.g. `NDL_STORAGE__FOLDER=/srv/ndl`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sandbox.errors import Invalid, NotFound, Problem
+from sandbox.roles import Person, Role
+
+_OTHER_VARIABLES = frozenset({"NDL_CONFIG", "NDL_AS"})
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Storage(_Section):
+    """Where things are kept. Empty URLs mean SQLite files inside `folder`."""
+
+    folder: Path = Path("var")
+    database: str = ""
+    mlflow: str = ""
+
+
+class Serving(_Section):
+    """Addresses of the three faces; loopback unless changed."""
+
+    host: str = "127.0.0.1"
+    live_port: int = Field(default=8501, ge=1, le=65535)
+    mlflow_port: int = Field(default=5000, ge=1, le=65535)
+    public_port: int = Field(default=8080, ge=1, le=65535)
+
+
+class Evaluation(_Section):
+    """`policy` names a TOML file with the limits that turn measurements into findings."""
+
+    policy: Path = Path("configs/policies/default.toml")
+
+
+class Publication(_Section):
+    """What a public release may say and what it costs each wave's budget."""
+
+    epsilon: float = Field(default=0.5, gt=0, le=10)
+    delta: float = Field(default=1e-6, gt=0, lt=1)
+    threshold: int = Field(default=10, ge=1)
+    round_to: int = Field(default=5, ge=1)
+
+
+class Settings(_Section):
+    storage: Storage = Storage()
+    serving: Serving = Serving()
+    evaluation: Evaluation = Evaluation()
+    publication: Publication = Publication()
+    people: dict[str, list[Role]] = {}
+
+    @property
+    def database_url(self) -> str:
+        return self.storage.database or f"sqlite:///{self.storage.folder.absolute()}/ndl.db"
+
+    @property
+    def mlflow_url(self) -> str:
+        return self.storage.mlflow or f"sqlite:///{self.storage.folder.absolute()}/mlflow.db"
+
+    def person(self, name: str = "") -> Person:
+        """The named person, or whoever runs the command.
+
+        With no `[people]` declared (one person trying things out), that person holds every role,
+        but still may not approve their own request. Raises NotFound for an undeclared name.
+        """
+        name = name or os.environ.get("NDL_AS", "") or getpass.getuser()
+        if not self.people:
+            return Person(name, frozenset(Role))
+        if name not in self.people:
+            raise NotFound("person", name, self.people)
+        return Person(name, frozenset(self.people[name]))
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the settings; raises Invalid naming every wrong key, NotFound when a named file is missing."""
+    named = path or (Path(environ["NDL_CONFIG"]) if environ.get("NDL_CONFIG") else None)
+    file = named or Path("ndl.toml")
+    if named and not named.is_file():
+        raise NotFound("settings file", str(named))
+    source = str(file) if file.is_file() else "settings"
+    try:
+        values: dict[str, Any] = tomllib.loads(file.read_text()) if file.is_file() else {}
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(source, [Problem("file", f"not TOML: {error}", "Mend the line it names.")]) from None
+    _overlay(values, environ)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise Invalid(source, problems_of(error)) from None
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """A pydantic error as our problems, one for each wrong field."""
+    problems = []
+    for item in error.errors(include_input=False, include_url=False):
+        where = ".".join(str(part) for part in item["loc"]) or "top level"
+        what, todo = item["msg"][:1].lower() + item["msg"][1:], ""
+        if item["type"] == "extra_forbidden":
+            what, todo = "unknown key", "Check its spelling, or remove it."
+        elif item["type"] == "missing":
+            what, todo = "missing", "Add it."
+        problems.append(Problem(where, what, todo))
+    return problems
+
+
+def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for variable, text in environ.items():
+        if not variable.startswith("NDL_") or variable in _OTHER_VARIABLES:
+            continue
+        section, _, key = variable.removeprefix("NDL_").lower().partition("__")
+        if isinstance(values.setdefault(section, {}), dict):
+            values[section][key or "?"] = text

@@ -1,0 +1,195 @@
+"""Reads and writes records. Whoever changes something says who and why, in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event as sa_event
+
+from sandbox import audit
+from sandbox.errors import NotFound
+from sandbox.records import Evaluation, Event, Measurement
+from sandbox.storage import tables
+from sandbox.storage.migrate import upgrade
+
+T = TypeVar("T")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """One database (SQLite file or PostgreSQL URL). Creating it brings its tables up to date."""
+
+    def __init__(self, url: str, clock: Callable[[], datetime] = utc_now) -> None:
+        self.engine = _engine(url)
+        self.clock = clock
+        upgrade(self.engine)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Everything inside happens, or nothing does; writers wait for each other."""
+        with self.engine.connect().execution_options(ndl_write=True) as connection, connection.begin():
+            yield Transaction(connection, self.clock)
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A consistent view for questions that need more than one query."""
+        with self.engine.connect() as connection, connection.begin():
+            yield Transaction(connection, self.clock)
+
+    def get(self, kind: type[T], key: str) -> T:
+        """The record with this key; raises NotFound."""
+        with self.reading() as view:
+            return view.get(kind, key)
+
+    def all(self, kind: type[T], **equal: object) -> list[T]:
+        """The records whose fields equal these values, ordered by key."""
+        with self.reading() as view:
+            return view.all(kind, **equal)
+
+    def audit_lines(self) -> list[audit.Line]:
+        """The whole audit log, oldest first."""
+        with self.reading() as view:
+            return view.audit_lines()
+
+    def change_number(self) -> int:
+        """Grows with every change anywhere: what a live page polls."""
+        with self.engine.connect() as connection:
+            return int(connection.scalar(sa.select(sa.func.max(tables.audit.c.number))) or 0)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+class Transaction:
+    """What can be asked and changed inside one transaction."""
+
+    def __init__(self, connection: sa.Connection, clock: Callable[[], datetime]) -> None:
+        self.connection = connection
+        self.clock = clock
+
+    def get(self, kind: type[T], key: str) -> T:
+        table = tables.OF_RECORD[kind]
+        row = self.connection.execute(sa.select(table).where(_key(table) == key)).one_or_none()
+        if row is None:
+            known = self.connection.scalars(sa.select(_key(table)).order_by(_key(table)).limit(20))
+            raise NotFound(_words(kind), key, known)
+        return kind(**row._mapping)
+
+    def all(self, kind: type[T], **equal: object) -> list[T]:
+        table = tables.OF_RECORD[kind]
+        query = sa.select(table).where(*(table.c[name] == value for name, value in equal.items()))
+        return [kind(**row._mapping) for row in self.connection.execute(query.order_by(_key(table)))]
+
+    def add(self, record: Any, event: Event) -> None:
+        """Stores a new record; raises sqlalchemy.exc.IntegrityError when its key exists."""
+        self.connection.execute(sa.insert(tables.OF_RECORD[type(record)]).values(**_values(record)))
+        self.log(event)
+
+    def change(self, kind: type[T], key: str, event: Event, **values: object) -> T:
+        """Sets these fields of one record and returns it as it is now; raises NotFound."""
+        table = tables.OF_RECORD[kind]
+        if self.connection.execute(sa.update(table).where(_key(table) == key).values(**values)).rowcount != 1:
+            raise NotFound(_words(kind), key)
+        self.log(event)
+        return self.get(kind, key)
+
+    def add_evaluation(
+        self, evaluation: Evaluation, measurements: Iterable[Measurement], event: Event
+    ) -> None:
+        """Stores one evaluation with its measurements; raises IntegrityError when it is done already."""
+        self.add(evaluation, event)
+        rows = [{"evaluation": evaluation.id, **asdict(m)} for m in measurements]
+        if rows:
+            self.connection.execute(sa.insert(tables.measurements), rows)
+
+    def measurements(
+        self, model_version: str, wave: str | None = None
+    ) -> list[tuple[Evaluation, Measurement]]:
+        """Every measurement of a model version, with its evaluation, ordered by wave, evaluator and name."""
+        e, m = tables.OF_RECORD[Evaluation], tables.measurements
+        query = sa.select(e, m).join(m, m.c.evaluation == e.c.id).where(e.c.model_version == model_version)
+        if wave is not None:
+            query = query.where(e.c.wave == wave)
+        query = query.order_by(e.c.wave, e.c.evaluator, m.c.name, m.c.group, m.c.feature)
+        width = len(e.c)
+        result = []
+        for row in self.connection.execute(query):
+            values = dict(zip(m.c.keys(), row[width:], strict=True))
+            values.pop("evaluation")
+            result.append((Evaluation(*row[:width]), Measurement(**values)))
+        return result
+
+    def put_tally(self, key: str, content: bytes) -> None:
+        """Keeps a tally's bytes; the same key twice keeps the first: a tally is a function of its key."""
+        exists = self.connection.scalar(sa.select(tables.tallies.c.id).where(tables.tallies.c.id == key))
+        if exists is None:
+            self.connection.execute(sa.insert(tables.tallies).values(id=key, content=content))
+
+    def tally(self, key: str) -> bytes | None:
+        return self.connection.scalar(sa.select(tables.tallies.c.content).where(tables.tallies.c.id == key))
+
+    def log(self, event: Event) -> None:
+        """Appends one line to the audit log."""
+        log = tables.audit
+        last = self.connection.execute(sa.select(log).order_by(log.c.number.desc()).limit(1)).one_or_none()
+        number, previous = (last.number + 1, last.hash) if last else (1, audit.GENESIS)
+        at = self.clock()
+        rest = (event.by, event.action, event.subject, event.reason, event.details)
+        self.connection.execute(
+            sa.insert(log).values(
+                number=number, at=at, **asdict(event), previous=previous,
+                hash=audit.line_hash(previous, number, at, rest),
+            )
+        )  # fmt: skip
+
+    def audit_lines(self) -> list[audit.Line]:
+        log = tables.audit
+        rows = self.connection.execute(sa.select(log).order_by(log.c.number))
+        return [audit.Line(**row._mapping) for row in rows]
+
+
+def _engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url)
+    if engine.dialect.name == "sqlite":
+
+        @sa_event.listens_for(engine, "connect")
+        def connect(connection: Any, _record: object) -> None:
+            connection.isolation_level = None  # we begin transactions ourselves, below
+            for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON", "synchronous=FULL"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @sa_event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            write = connection.get_execution_options().get("ndl_write")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    else:
+
+        @sa_event.listens_for(engine, "begin")
+        def lock(connection: sa.Connection) -> None:
+            if connection.get_execution_options().get("ndl_write"):
+                connection.exec_driver_sql(
+                    "SELECT pg_advisory_xact_lock(7362)"
+                )  # one writer: one audit chain
+
+    return engine
+
+
+def _key(table: sa.Table) -> sa.Column[Any]:
+    return next(iter(table.primary_key.columns))
+
+
+def _values(record: Any) -> dict[str, Any]:
+    return {f.name: getattr(record, f.name) for f in fields(record)}
+
+
+def _words(kind: type) -> str:
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in kind.__name__).strip()

@@ -1,0 +1,131 @@
+"""The tables: one for each record of sandbox.records, column for field, plus four of our own."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import fields
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from sandbox import records
+
+metadata = sa.MetaData()
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """Keeps UTC; refuses a time without a zone. SQLite drops zones, so they are put back on reading."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("times in the store carry a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+_TYPES: dict[type, type[sa.types.TypeEngine[Any]]] = {
+    str: sa.String,
+    int: sa.Integer,
+    float: sa.Float,
+    date: sa.Date,
+    datetime: UtcDateTime,
+}
+
+
+def _column(name: str, annotation: Any, *, key: bool) -> sa.Column[Any]:
+    kinds = [annotation]
+    if isinstance(annotation, types.UnionType):
+        kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+    kind = kinds[0]
+    nullable = isinstance(annotation, types.UnionType)
+    if typing.get_origin(kind) is dict:
+        return sa.Column(name, sa.JSON, nullable=nullable)
+    if issubclass(kind, StrEnum):
+        length = max(len(member) for member in kind)
+        column = sa.Enum(
+            kind, native_enum=False, length=length, values_callable=lambda e: [str(m) for m in e]
+        )
+        return sa.Column(name, column, nullable=nullable)
+    return sa.Column(name, _TYPES[kind], primary_key=key, nullable=nullable)
+
+
+def _table(name: str, record: type) -> sa.Table:
+    hints = typing.get_type_hints(record)
+    names = [f.name for f in fields(record)]
+    return sa.Table(name, metadata, *(_column(n, hints[n], key=n == names[0]) for n in names))
+
+
+OF_RECORD: dict[type, sa.Table] = {
+    records.Dataset: _table("datasets", records.Dataset),
+    records.Wave: _table("waves", records.Wave),
+    records.Submission: _table("submissions", records.Submission),
+    records.Charge: _table("charges", records.Charge),
+    records.TrainingRun: _table("training_runs", records.TrainingRun),
+    records.ModelVersion: _table("model_versions", records.ModelVersion),
+    records.Evaluation: _table("evaluations", records.Evaluation),
+    records.Finding: _table("findings", records.Finding),
+    records.Decision: _table("decisions", records.Decision),
+    records.Release: _table("releases", records.Release),
+}
+
+measurements = sa.Table(
+    "measurements",
+    metadata,
+    sa.Column("evaluation", sa.ForeignKey("evaluations.id"), primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("group", sa.String, primary_key=True),
+    sa.Column("feature", sa.String, primary_key=True),
+    sa.Column("value", sa.Float),
+    sa.Column("low", sa.Float),
+    sa.Column("high", sa.Float),
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+)
+
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    sa.Column("pool", sa.String, primary_key=True),
+    sa.Column("epsilon", sa.Float, nullable=False),
+    sa.Column("delta", sa.Float, nullable=False),
+    sa.Column("order", sa.Float, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("previous", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+
+sa.Index("waves_by_dataset", OF_RECORD[records.Wave].c.dataset)
+sa.Index("charges_by_pool", OF_RECORD[records.Charge].c.pool)
+sa.Index("evaluations_by_model", OF_RECORD[records.Evaluation].c.model_version)
+sa.Index("findings_by_model", OF_RECORD[records.Finding].c.model_version)
+
+APPEND_ONLY = ("audit", "evaluations", "measurements", "decisions", "releases", "tallies")
+"""Tables whose rows never change or go: triggers in the database itself refuse it."""
