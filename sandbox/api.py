@@ -22,17 +22,22 @@ class Sandbox:
     """Opens what a command needs, when it needs it."""
 
     def __init__(
-        self, settings: Settings, person: Person, clock: Callable[[], datetime] | None = None
+        self,
+        settings: Settings,
+        person: Person,
+        clock: Callable[[], datetime] | None = None,
+        config: Path | None = None,
     ) -> None:
         self.settings = settings
         self.person = person
+        self.config = config
         self._clock = clock
 
     @classmethod
     def open(cls, config: Path | None = None, person: str = "") -> Sandbox:
         """Reads the settings and finds the person; raises Invalid or NotFound."""
         settings = settings_module.load(config)
-        return cls(settings, settings.person(person))
+        return cls(settings, settings.person(person), config=config)
 
     @property
     def folder(self) -> Path:
