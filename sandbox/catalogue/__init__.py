@@ -1,0 +1,1 @@
+"""Which datasets and waves there are, what their cards promise, and how a record becomes tensors."""

@@ -1,0 +1,169 @@
+"""How does one Arrow column become one numpy array, whole columns at a time?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+from numpy.typing import NDArray
+
+from sandbox.errors import Invalid, Problem
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+def reads_as(kind_of_arrow: pa.DataType, kind: str) -> bool:
+    """Whether a column of this Arrow type can be read as this kind of the card."""
+    t = kind_of_arrow.value_type if pt.is_dictionary(kind_of_arrow) else kind_of_arrow
+    number = pt.is_integer(t) or pt.is_floating(t) or pt.is_decimal(t)
+    words = pt.is_string(t) or pt.is_large_string(t)
+    fits = {
+        "number": number,
+        "boolean": pt.is_boolean(t) or number,
+        "category": words or pt.is_integer(t) or pt.is_boolean(t),
+        "identifier": words or pt.is_integer(t),
+        "date": pt.is_date(t) or pt.is_timestamp(t),
+        "text": words or pt.is_binary(t) or pt.is_large_binary(t),
+        "image": _is_list_of_numbers(t),
+        "sequence": _is_list_of_numbers(t),
+    }
+    return bool(pt.is_null(t) or fits[kind])
+
+
+def numeric(values: pa.ChunkedArray, kind: str) -> Floats:
+    """A number, boolean (0 or 1) or date (days since 1970) column; NaN where missing."""
+    return {"number": numbers, "boolean": truths, "date": days}[kind](values)
+
+
+def numbers(values: pa.ChunkedArray) -> Floats:
+    """Numbers as floats; NaN where missing."""
+    plain = _plain(values)
+    if pt.is_null(plain.type):
+        return np.full(len(plain), np.nan)
+    return np.array(pc.cast(plain, pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+
+
+def truths(values: pa.ChunkedArray) -> Floats:
+    """1.0 for true (or a number other than 0), 0.0 for false, NaN where missing."""
+    plain = _plain(values)
+    if pt.is_boolean(plain.type):
+        return numbers(pc.cast(plain, pa.int8()))
+    raw = numbers(plain)
+    return np.where(np.isnan(raw), np.nan, (raw != 0).astype(np.float64))
+
+
+def days(values: pa.ChunkedArray) -> Floats:
+    """Days since 1970, fractions cut off; NaN where missing."""
+    plain = _plain(values)
+    if pt.is_null(plain.type):
+        return np.full(len(plain), np.nan)
+    return numbers(pc.cast(pc.cast(plain, pa.date32(), safe=False), pa.int32()))
+
+
+def words(values: pa.ChunkedArray) -> pa.Array:
+    """A category or identifier column as strings; whole numbers and booleans are written out."""
+    plain = _plain(values)
+    return plain if pt.is_string(plain.type) else pc.cast(plain, pa.string())
+
+
+def codes(values: pa.ChunkedArray, listed: tuple[str, ...]) -> NDArray[np.int64]:
+    """0 for missing, 1 for a word that is not listed, 2 onwards for those listed."""
+    plain = words(values)
+    places = pc.index_in(plain, value_set=pa.array(listed, pa.string()))
+    codes: NDArray[np.int64] = pc.fill_null(places, -1).to_numpy(zero_copy_only=False).astype(np.int64) + 2
+    codes[pc.is_null(plain).to_numpy(zero_copy_only=False)] = 0
+    return codes
+
+
+def unit_codes(values: pa.ChunkedArray) -> NDArray[np.int64]:
+    """The same code for the same value, numbered in order of appearance; a missing value has its own."""
+    encoded = _plain(values).dictionary_encode(null_encoding="encode")
+    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)
+
+
+def rectangles(values: pa.ChunkedArray, width: int) -> tuple[Floats, Flags]:
+    """Lists of `width` numbers as a rows x width array, and which rows are missing.
+
+    Raises Invalid when a list has another length. Nested lists are read row by row.
+    """
+    plain = _plain(values)
+    absent = pc.is_null(plain).to_numpy(zero_copy_only=False)
+    result = np.full((len(plain), width), np.nan)
+    present = plain.drop_null()
+    if pt.is_null(plain.type) or not len(present):
+        return result, absent
+    wrong = int((lengths(present) != width).sum())
+    if wrong:
+        what = f"{wrong} records do not hold {width} values"
+        raise Invalid("This table", [Problem("lists", what, "The card says how many there are.")])
+    result[~absent] = numbers(leaves(present)).reshape(len(present), width)
+    return result, absent
+
+
+def lengths(values: pa.Array) -> NDArray[np.int64]:
+    """How many numbers each list holds, nested lists counted through. None may be missing."""
+    count = _list_sizes(values)
+    while _is_list(values.type.value_type):
+        values = values.flatten()
+        edges = np.concatenate([[0], np.cumsum(count)])
+        inner = np.concatenate([[0], np.cumsum(_list_sizes(values))])
+        count = np.diff(inner[edges])
+    return count
+
+
+def leaves(values: pa.Array) -> pa.Array:
+    """Every number of these (nested) lists, in order."""
+    while _is_list(values.type):
+        values = values.flatten()
+    return values
+
+
+def text_bytes(values: pa.ChunkedArray, length: int) -> tuple[NDArray[np.int64], Flags]:
+    """Bytes plus one, padded with 0 and cut at `length`; and which rows are missing."""
+    plain = _plain(values)
+    absent = pc.is_null(plain).to_numpy(zero_copy_only=False)
+    filled = pc.fill_null(pc.cast(plain, pa.large_binary()), b"")
+    offsets = np.frombuffer(filled.buffers()[1], np.int64)[filled.offset : filled.offset + len(filled) + 1]
+    data = filled.buffers()[2]
+    raw = np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8)
+    sizes = np.minimum(np.diff(offsets), length)
+    inside = np.arange(length) < sizes[:, None]
+    result = np.zeros((len(filled), length), np.int64)
+    result[inside] = raw[(offsets[:-1, None] + np.arange(length))[inside]].astype(np.int64) + 1
+    return result, absent
+
+
+def scaled(raw: NDArray[Any], low: float, high: float) -> Floats:
+    """From [low, high] to [-1, 1], clipped; NaN stays NaN."""
+    return np.clip((raw - low) / (high - low), 0.0, 1.0) * 2 - 1
+
+
+def unscaled(values: NDArray[Any], low: float, high: float) -> Floats:
+    """From [-1, 1] to [low, high]."""
+    return (np.asarray(values, np.float64) + 1) / 2 * (high - low) + low
+
+
+def _plain(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array.dictionary_decode() if pt.is_dictionary(array.type) else array
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind))
+
+
+def _is_list_of_numbers(kind: pa.DataType) -> bool:
+    listed = _is_list(kind)
+    while _is_list(kind):
+        kind = kind.value_type
+    return bool(listed and (pt.is_integer(kind) or pt.is_floating(kind)))
+
+
+def _list_sizes(values: pa.Array) -> NDArray[np.int64]:
+    return np.asarray(pc.list_value_length(values).to_numpy(zero_copy_only=False), np.int64)
