@@ -26,10 +26,14 @@ class Person:
         if not self.roles & set(roles):
             wanted = " or ".join(roles)
             have = ", ".join(sorted(self.roles)) or "nobody known here"
-            raise Refused(f"Only a {wanted} may {to}; {self.name} is {have}.")
+            raise Refused(f"Only {_article(wanted)} {wanted} may {to}; {self.name} is {have}.")
 
 
 def must_not_be_own(person: Person, owners: Collection[str], *, to: str) -> None:
     """Nobody approves their own request: raises Refused when `person` is among the owners."""
     if person.name in owners:
         raise Refused(f"{person.name} made this request and so may not {to}. Ask a colleague to decide.")
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
