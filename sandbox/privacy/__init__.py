@@ -1,0 +1,1 @@
+"""How much has been learnt about these people, and may this run learn more?"""

@@ -1,0 +1,232 @@
+"""What does this mechanism cost? Events as JSON, and their Rényi and (epsilon, delta) costs.
+
+An event says what ran, in the shape of dp_accounting's DpEvent, with the same names:
+
+    {"event": "Gaussian", "noise_multiplier": 1.1}
+    {"event": "PoissonSampled", "sampling_probability": 0.01, "of": <event>}
+    {"event": "SelfComposed", "count": 1000, "of": <event>}
+    {"event": "Composed", "of": [<event>, ...]}
+
+Everything is for add-or-remove-one adjacency: neighbouring populations differ by one unit being
+there or not. A noise multiplier is the noise's standard deviation over the L2 sensitivity.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from sandbox.errors import Refused
+from sandbox.records import Json
+
+if TYPE_CHECKING:
+    from dp_accounting import DpEvent
+
+ADJACENCY = "add/remove"
+"""Stated beside every epsilon: the same run has a larger one under replace-one adjacency."""
+
+Method = Literal["pld", "rdp"]
+# Whole orders have a finite exact sum; dp_accounting's series for others does not always converge.
+_WHOLE_ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 512, 1024)
+_KEYS = {
+    "Gaussian": {"noise_multiplier"},
+    "PoissonSampled": {"sampling_probability", "of"},
+    "SelfComposed": {"count", "of"},
+    "Composed": {"of"},
+}
+
+
+def gaussian_event(noise_multiplier: float) -> Json:
+    """One release with Gaussian noise, continuous or discrete (see sandbox.privacy.mechanisms)."""
+    return {"event": "Gaussian", "noise_multiplier": _positive(noise_multiplier, "A noise multiplier")}
+
+
+def dp_sgd_event(noise_multiplier: float, sampling_rate: float, steps: int) -> Json:
+    """DP-SGD: each step draws every unit independently with `sampling_rate` and adds Gaussian noise."""
+    step = {
+        "event": "PoissonSampled",
+        "sampling_probability": _rate(sampling_rate),
+        "of": gaussian_event(noise_multiplier),
+    }
+    return {"event": "SelfComposed", "count": _count(steps), "of": step}
+
+
+def compose(events: Iterable[Json]) -> Json:
+    """These events one after another on the same people."""
+    return checked({"event": "Composed", "of": list(events)})
+
+
+def with_steps(event: Json, steps: int) -> Json:
+    """The same DP-SGD, stopped after `steps` steps."""
+    return checked({**event, "count": steps})
+
+
+def checked(event: Any) -> Json:
+    """The event in canonical form; raises Refused, in one sentence, for anything that is not one."""
+    kind = event.get("event") if isinstance(event, dict) else None
+    if kind not in _KEYS:
+        raise Refused(f"A charge is one of the events {', '.join(sorted(_KEYS))}.")
+    if event.keys() - {"event"} != _KEYS[kind]:
+        raise Refused(f"The event {kind} has exactly these fields: {', '.join(sorted(_KEYS[kind]))}.")
+    if kind == "Gaussian":
+        return gaussian_event(event["noise_multiplier"])
+    if kind == "Composed":
+        if not isinstance(event["of"], list):
+            raise Refused("The event Composed holds a list of events.")
+        return {"event": kind, "of": [checked(part) for part in event["of"]]}
+    field, check = {
+        "PoissonSampled": ("sampling_probability", _rate),
+        "SelfComposed": ("count", _count),
+    }[kind]
+    return {"event": kind, field: check(event[field]), "of": checked(event["of"])}
+
+
+def to_dp_event(event: Json) -> DpEvent:
+    """The same event as dp_accounting knows it."""
+    import dp_accounting as dp
+
+    event = checked(event)
+    if event["event"] == "Gaussian":
+        return dp.GaussianDpEvent(event["noise_multiplier"])
+    if event["event"] == "Composed":
+        return dp.ComposedDpEvent([to_dp_event(part) for part in event["of"]])
+    inner = to_dp_event(event["of"])
+    if event["event"] == "PoissonSampled":
+        rate = event["sampling_probability"]
+        return inner if rate == 1 else dp.PoissonSampledDpEvent(rate, inner)
+    return dp.SelfComposedDpEvent(inner, event["count"]) if event["count"] else dp.NoOpDpEvent()
+
+
+def epsilon_of(events: Iterable[Json], delta: float, method: Method = "pld") -> float:
+    """Epsilon at `delta` of these events together, had their parameters been fixed in advance.
+
+    `pld` (privacy loss distributions) is tight and an upper bound; `rdp` is the looser classic.
+    Neither is a filter: later requests depend on earlier results (see sandbox.privacy.ledger).
+    """
+    return _epsilon(canonical(compose(events)), _delta(delta), method)
+
+
+def rdp_at(event: Json, order: float) -> float:
+    """The Rényi divergence bound of this event at one order, as dp_accounting computes it."""
+    return rdp_at_text(canonical(checked(event)), order)
+
+
+@lru_cache(maxsize=16384)
+def rdp_at_text(event: str, order: float) -> float:
+    """`rdp_at` of an event written as JSON text; remembered by content, for replays of a long ledger."""
+    from dp_accounting import rdp
+
+    if not (math.isfinite(order) and order > 1):
+        raise Refused(f"A Rényi order is above 1, not {order}.")
+    accountant = rdp.RdpAccountant([order])
+    accountant.compose(to_dp_event(json.loads(event)))
+    cost = float(accountant._rdp[0])
+    if not cost >= 0:
+        raise Refused("The Rényi cost of this event cannot be computed at the pool's order.")
+    return cost
+
+
+def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
+    """The least noise multiplier, to 0.1 %, with which DP-SGD costs at most `epsilon` by PLD.
+
+    RDP gives an upper end (it never claims less than PLD); from there each guess assumes
+    epsilon ~ noise^-slope between the last two, which meets the target in three to six evaluations.
+    """
+    epsilon, delta = _positive(epsilon, "An epsilon"), _delta(delta)
+    if _count(steps) == 0:
+        raise Refused("Noise is calibrated for at least one step.")
+
+    def cost(noise: float) -> float:
+        return epsilon_of([dp_sgd_event(noise, sampling_rate, steps)], delta)
+
+    high = _enough_noise(epsilon, delta, sampling_rate, steps)
+    low, low_cost, high_cost = 0.0, math.inf, cost(high)
+    for _ in range(60):
+        if high - low <= 1e-3 * high:
+            break
+        guess = _next_guess(low, low_cost, high, high_cost, epsilon)
+        found = cost(guess)
+        if found <= epsilon:
+            high, high_cost = guess, found
+        else:
+            low, low_cost = guess, found
+    return high
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal content, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1024)
+def _epsilon(event: str, delta: float, method: Method) -> float:
+    from dp_accounting import pld, rdp
+
+    whole = to_dp_event(json.loads(event))
+    classic = rdp.RdpAccountant(_WHOLE_ORDERS).compose(whole).get_epsilon(delta)
+    if method == "rdp":
+        return float(classic)
+    # Losses are rounded to a grid, pessimistically: dp_accounting's 1e-4, or 0.02 % of a large epsilon.
+    grid = min(0.01, max(1e-4, 2e-4 * classic))
+    return float(pld.PLDAccountant(value_discretization_interval=grid).compose(whole).get_epsilon(delta))
+
+
+def _enough_noise(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
+    """A noise multiplier whose RDP epsilon is within `epsilon`, by doubling and halving."""
+
+    def fits(noise: float) -> bool:
+        return epsilon_of([dp_sgd_event(noise, sampling_rate, steps)], delta, "rdp") <= epsilon
+
+    low, high = 0.05, 1.0
+    while not fits(high):
+        low, high = high, high * 2
+        if high > 1e7:
+            raise Refused(f"No noise gives an epsilon of {epsilon:g} at a delta of {delta:g}.")
+    for _ in range(12):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _next_guess(low: float, low_cost: float, high: float, high_cost: float, epsilon: float) -> float:
+    """Between the ends: the power law through both, aimed just inside the target; else the middle."""
+    if not low:
+        return high * min(0.97, max(0.5, high_cost / epsilon))
+    aim = epsilon * (1 - 2e-4)
+    slope = math.log(low_cost / high_cost) / math.log(low / high) if low_cost > high_cost > 0 else 0.0
+    guess = high * (aim / high_cost) ** (1 / slope) if slope else 0.0
+    inside = low * (1 + 2e-4) < guess < high * (1 - 2e-4)
+    return guess if inside else math.sqrt(low * high)
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Refused(f"{what} is a finite number.")
+    return float(value)
+
+
+def _positive(value: Any, what: str) -> float:
+    if (number := _number(value, what)) <= 0:
+        raise Refused(f"{what} is above 0, not {number:g}.")
+    return number
+
+
+def _delta(value: Any) -> float:
+    if not 0 < (number := _number(value, "A delta")) < 1:
+        raise Refused(f"A delta lies between 0 and 1, not at {number:g}.")
+    return number
+
+
+def _rate(value: Any) -> float:
+    if not 0 < (number := _number(value, "A sampling rate")) <= 1:
+        raise Refused(f"A sampling rate is above 0 and at most 1, not {number:g}.")
+    return number
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Refused("A number of steps is a whole number, 0 or more.")
+    return value
