@@ -1,0 +1,132 @@
+"""Where on its axis does a value lie? Axes come from the card and from fixed rules, never from records.
+
+Scores lie on bins of equal width in arcsin(sqrt(p)): finer near 0 and 1, where a probability of 12 %
+or an over-confident model needs it, and 0.5 is always an edge. Adjacent bins merge into the coarser
+axes (1,024 into 256 into 16), so the coarse ones are of the same family.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from sandbox.catalogue import vectors
+from sandbox.catalogue.card import Column
+from sandbox.tally import Axis
+
+SCORE_BINS = 1024
+GROUP_SCORE_BINS = 256
+NUMBER_BINS = 64
+COARSE_BINS = 32
+MISSING, UNKNOWN = "missing", "unknown"
+
+Positions = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@cache
+def score_edges(bins: int) -> Floats:
+    """The bins + 1 edges of a score axis, from 0 to 1."""
+    edges = np.sin(np.pi / 2 * np.arange(bins + 1) / bins) ** 2
+    edges[-1] = 1.0
+    if bins % 2 == 0:
+        edges[bins // 2] = 0.5
+    edges.setflags(write=False)
+    return edges
+
+
+@cache
+def score_values(bins: int) -> Floats:
+    """The probability that stands for each bin: the middle between its edges."""
+    edges = score_edges(bins)
+    values = (edges[:-1] + edges[1:]) / 2
+    values.setflags(write=False)
+    return values
+
+
+@cache
+def score_axis(bins: int) -> Axis:
+    return Axis("score", tuple(f"{edge:.6f}" for edge in score_edges(bins)[:-1]))
+
+
+def score_positions(scores: NDArray[Any]) -> Positions:
+    """The bin of each probability among SCORE_BINS; raises ValueError for one outside [0, 1] or NaN."""
+    values = np.asarray(scores, np.float64)
+    if not bool(np.all((values >= 0) & (values <= 1))):  # NaN fails too
+        raise ValueError("a score is not a probability")
+    return np.searchsorted(score_edges(SCORE_BINS)[1:-1], values, side="right").astype(np.int64)
+
+
+def coarser(positions: Positions, bins: int) -> Positions:
+    """Positions among SCORE_BINS as positions among `bins`, a divisor of it."""
+    return positions // (SCORE_BINS // bins)
+
+
+def uniform_positions(values: NDArray[Any], low: float, high: float, bins: int) -> Positions:
+    """The bin of each value among equal ones in [low, high]; outside gives a position off the axis."""
+    share = (np.asarray(values, np.float64) - low) / (high - low)
+    places = np.floor(np.clip(share, -1, 2) * bins).astype(np.int64)
+    return np.where(share == 1, bins - 1, places)
+
+
+def column_axis(name: str, column: Column) -> Axis:
+    """The axis of an input column. `missing` is always its last position, `unknown` a category's before."""
+    if column.kind == "category":
+        return Axis(name, (*column.categories, UNKNOWN, MISSING))
+    if column.kind == "boolean":
+        return Axis(name, ("false", "true", MISSING))
+    if column.kind in ("number", "date"):
+        low, high = column.bounds
+        return Axis(name, (*_bin_labels(low, high, NUMBER_BINS), MISSING))
+    low, high = (0.0, float(column.length or 1)) if column.kind == "text" else column.bounds
+    return Axis(name, (*_bin_labels(low, high, COARSE_BINS), MISSING))
+
+
+def column_positions(values: pa.ChunkedArray, column: Column) -> Positions:
+    """Where each record lies on `column_axis`: numbers by value, images and sequences by their mean,
+    texts by their length in bytes."""
+    if column.kind == "category":
+        codes = vectors.codes(values, column.categories)  # 0 missing, 1 unknown, 2.. listed
+        known = len(column.categories)
+        return np.where(codes >= 2, codes - 2, known + 1 - codes).astype(np.int64)
+    if column.kind == "boolean":
+        return _or_missing(vectors.truths(values), 0, 2, 2)
+    if column.kind in ("number", "date"):
+        return _or_missing(vectors.numeric(values, column.kind), *column.bounds, NUMBER_BINS)
+    if column.kind == "text":
+        longest = float(column.length or 1)
+        lengths = vectors.numbers(pc.binary_length(pc.cast(values, pa.large_binary())))
+        return _or_missing(np.minimum(lengths, longest), 0, longest, COARSE_BINS)
+    means = vectors.rectangles(values, column.size)[0].mean(axis=1)
+    return _or_missing(means, *column.bounds, COARSE_BINS)
+
+
+def group_axis(name: str, column: Column) -> Axis:
+    """The axis of a subgroup column: only the positions the card allows."""
+    listed = column_axis(name, column).labels
+    barred = {UNKNOWN} - ({UNKNOWN} if column.open else set()) | (
+        {MISSING} - ({MISSING} if column.missing else set())
+    )
+    return Axis(name, tuple(label for label in listed if label not in barred))
+
+
+def group_positions(values: pa.ChunkedArray, name: str, column: Column) -> Positions:
+    """Where each record lies on `group_axis`; -1, which a table refuses, where the card forbids it."""
+    labels = group_axis(name, column).labels
+    places = {label: at for at, label in enumerate(labels)}
+    wide = column_axis(name, column).labels
+    return np.array([places.get(label, -1) for label in wide], np.int64)[column_positions(values, column)]
+
+
+def _or_missing(values: Floats, low: float, high: float, bins: int) -> Positions:
+    absent = np.isnan(values)
+    return np.where(absent, bins, uniform_positions(np.where(absent, low, values), low, high, bins))
+
+
+def _bin_labels(low: float, high: float, bins: int) -> tuple[str, ...]:
+    return tuple(f"{low + (high - low) * i / bins:.6g}" for i in range(bins))

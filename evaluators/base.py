@@ -1,0 +1,113 @@
+"""What is an evaluator? A named, versioned function from a tally to measurements.
+
+    @evaluator("my_measure", version=1, kinds={"binary"})
+    def my_measure(context: Context) -> Iterator[Measurement]:
+        counts = context.tally["scores"].counts
+        yield Measurement("positives", float(counts[1].sum()), n=int(counts.sum()))
+
+Give the function the entry point group `ndl.evaluators` (or import its module) and it is found by the
+harness. A new version is evaluated on every wave again, old waves included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sandbox.records import Measurement
+from sandbox.tally import Tally
+
+if TYPE_CHECKING:
+    from sandbox.catalogue.card import Card, Task
+
+MINIMUM_CASES = 10
+"""A rate with fewer cases beneath it, or an AUC with fewer cases of either outcome, is `too few`."""
+
+KINDS = frozenset({"binary", "multiclass", "regression"})
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an evaluator sees: one model version's tally on one wave, and on the reference wave.
+
+    `reference` is None when this wave is itself the reference. `key` names the pair by its digests;
+    random numbers come from `rng`, which is a function of the key, so a result can be made again.
+    """
+
+    tally: Tally
+    card: Card
+    task: Task
+    reference: Tally | None = None
+    key: str = ""
+    minimum: int = MINIMUM_CASES
+
+    def rng(self, *purpose: object) -> np.random.Generator:
+        """The random stream for one purpose; the same key and purpose give the same numbers."""
+        return stream(self.key, *purpose)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    name: str
+    version: int
+    kinds: frozenset[str]
+    report: Callable[[Context], Iterable[Measurement]]
+
+    def measure(self, context: Context) -> list[Measurement]:
+        """Runs the report. A value that is not a finite number becomes the status `undefined`."""
+        return [_finite(m) for m in self.report(context)]
+
+
+_REGISTERED: dict[str, Evaluator] = {}
+
+
+def evaluator(
+    name: str, version: int, kinds: Iterable[str] = KINDS
+) -> Callable[[Callable[[Context], Iterator[Measurement]]], Callable[[Context], Iterator[Measurement]]]:
+    """Registers a report under a name; raises ValueError when another module took the name."""
+    unknown = set(kinds) - KINDS
+    if unknown or "|" in name or version < 1:
+        raise ValueError(f"evaluator {name!r}: kinds are {sorted(KINDS)}, versions start at 1")
+
+    def register(
+        report: Callable[[Context], Iterator[Measurement]],
+    ) -> Callable[[Context], Iterator[Measurement]]:
+        before = _REGISTERED.get(name)
+        if before is not None and before.report.__module__ != report.__module__:
+            raise ValueError(f"two evaluators are called {name!r}")
+        _REGISTERED[name] = Evaluator(name, version, frozenset(kinds), report)
+        return report
+
+    return register
+
+
+def registered() -> dict[str, Evaluator]:
+    """The evaluators imported so far; evaluators.catalogue finds them all."""
+    return dict(_REGISTERED)
+
+
+def too_few(name: str, n: int, group: str = "", feature: str = "") -> Measurement:
+    """The measurement that says there are too few cases to say anything."""
+    return Measurement(name, None, n, group=group, feature=feature, status="too few")
+
+
+def stream(*key: object) -> np.random.Generator:
+    """A random generator that is a function of its key alone."""
+    digest = hashlib.sha256("|".join(str(part) for part in key).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def _finite(m: Measurement) -> Measurement:
+    if m.value is None:
+        return m
+    if not math.isfinite(m.value):
+        return replace(m, value=None, low=None, high=None, status="undefined")
+    low, high = (
+        None if bound is None or not math.isfinite(bound) else float(bound) for bound in (m.low, m.high)
+    )
+    return replace(m, value=float(m.value), n=int(m.n), low=low, high=high)

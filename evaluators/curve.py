@@ -1,0 +1,181 @@
+"""What do counts of outcome by score bin say? Pure functions of counts shaped (..., 2, bins).
+
+Position 0 is the outcome that did not happen, 1 the one that did. Leading axes are other tables of
+the same shape (groups, resampled tables) and stay. Counts may be noisy: fractional or below zero.
+A bin's records count as if their score were the middle of the bin; half the score axis is selected
+(probability 0.5 and above). Where a metric is undefined it is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluators.axes import score_values
+
+Array = NDArray[Any]
+
+
+def cases(counts: Array) -> Array:
+    """All records."""
+    return np.asarray(counts.sum(axis=(-1, -2)), np.float64)
+
+
+def auc(counts: Array) -> Array:
+    """The share of pairs (one of each outcome) ranked rightly; ties within a bin count a half."""
+    no, yes = _split(counts)
+    below = no.cumsum(axis=-1) - no / 2
+    return _ratio((yes * below).sum(axis=-1), yes.sum(axis=-1) * no.sum(axis=-1))
+
+
+def average_precision(counts: Array) -> Array:
+    """Precision at each threshold, weighted by the recall it adds; no interpolation."""
+    no, yes = (side[..., ::-1].cumsum(axis=-1) for side in _split(counts))
+    gained = np.diff(yes, axis=-1, prepend=0)
+    precision = np.divide(yes, yes + no, out=np.zeros_like(yes), where=yes + no > 0)
+    return _ratio((gained * precision).sum(axis=-1), yes[..., -1])
+
+
+def accuracy(counts: Array) -> Array:
+    no, yes = _selected(counts)
+    return _ratio(no[..., 0] + yes[..., 1], cases(counts))
+
+
+def f1(counts: Array) -> Array:
+    no, yes = _selected(counts)
+    return _ratio(2 * yes[..., 1], 2 * yes[..., 1] + no[..., 1] + yes[..., 0])
+
+
+def tpr(counts: Array) -> Array:
+    _, yes = _selected(counts)
+    return _ratio(yes[..., 1], yes.sum(axis=-1))
+
+
+def fpr(counts: Array) -> Array:
+    no, _ = _selected(counts)
+    return _ratio(no[..., 1], no.sum(axis=-1))
+
+
+def ppv(counts: Array) -> Array:
+    no, yes = _selected(counts)
+    return _ratio(yes[..., 1], yes[..., 1] + no[..., 1])
+
+
+def selection_rate(counts: Array) -> Array:
+    no, yes = _selected(counts)
+    return _ratio(yes[..., 1] + no[..., 1], cases(counts))
+
+
+def outcome_rate(counts: Array) -> Array:
+    return _ratio(counts[..., 1, :].sum(axis=-1), cases(counts))
+
+
+def mean_prediction(counts: Array) -> Array:
+    return _ratio((counts.sum(axis=-2) * score_values(counts.shape[-1])).sum(axis=-1), cases(counts))
+
+
+def calibration_bias(counts: Array) -> Array:
+    """Mean prediction minus outcome rate: above zero, the model expects too many."""
+    return mean_prediction(counts) - outcome_rate(counts)
+
+
+def log_loss(counts: Array) -> Array:
+    return _mean(counts, _log_losses(counts.shape[-1]))
+
+
+def brier(counts: Array) -> Array:
+    return _mean(counts, _brier_losses(counts.shape[-1]))
+
+
+METRICS: dict[str, Callable[[Array], Array]] = {
+    "auc": auc,
+    "average_precision": average_precision,
+    "accuracy": accuracy,
+    "f1": f1,
+    "log_loss": log_loss,
+    "brier": brier,
+    "outcome_rate": outcome_rate,
+    "selection_rate": selection_rate,
+    "tpr": tpr,
+    "fpr": fpr,
+    "ppv": ppv,
+    "calibration_bias": calibration_bias,
+}
+
+
+def spread(counts: Array, metric: str) -> float:
+    """The variance from record to record of a metric that is a mean: its square error is this / n."""
+    terms = {
+        "log_loss": _log_losses,
+        "brier": _brier_losses,
+        "calibration_bias": _differences,
+    }[metric](counts.shape[-1])
+    return float(_mean(counts, terms**2) - _mean(counts, terms) ** 2)
+
+
+def quantile_groups(weights: Array, shares: Array) -> list[list[int]]:
+    """Adjacent bins joined so that each group ends as near as may be to these cumulative shares.
+
+    Every bin is in exactly one group; no group is empty of weight, so a lumpy table gives fewer groups.
+    """
+    cumulative = np.cumsum(weights) / weights.sum()
+    ends = {int(np.abs(cumulative - share).argmin()) for share in shares}
+    groups: list[list[int]] = [[]]
+    for bin_ in range(len(weights)):
+        groups[-1].append(bin_)
+        if bin_ in ends and bin_ < len(weights) - 1:
+            groups.append([])
+    return _without_empty(groups, weights)
+
+
+def _without_empty(groups: list[list[int]], weights: Array) -> list[list[int]]:
+    kept: list[list[int]] = []
+    waiting: list[int] = []
+    for group in groups:
+        waiting += group
+        if weights[waiting].sum() > 0:
+            kept.append(waiting)
+            waiting = []
+    if waiting:
+        kept[-1] += waiting
+    return kept
+
+
+def _split(counts: Array) -> tuple[Array, Array]:
+    values = np.asarray(counts, np.float64)
+    return values[..., 0, :], values[..., 1, :]
+
+
+def _selected(counts: Array) -> tuple[Array, Array]:
+    """Per outcome, how many were not selected and how many were: (..., 2) each."""
+    half = counts.shape[-1] // 2
+    values = np.asarray(counts, np.float64)
+    merged = np.stack([values[..., :half].sum(axis=-1), values[..., half:].sum(axis=-1)], axis=-1)
+    return merged[..., 0, :], merged[..., 1, :]
+
+
+def _log_losses(bins: int) -> Array:
+    p = score_values(bins)
+    return np.stack([-np.log1p(-p), -np.log(p)])
+
+
+def _brier_losses(bins: int) -> Array:
+    p = score_values(bins)
+    return np.stack([p**2, (1 - p) ** 2])
+
+
+def _differences(bins: int) -> Array:
+    p = score_values(bins)
+    return np.stack([p, p - 1])
+
+
+def _mean(counts: Array, terms: Array) -> Array:
+    return _ratio((counts * terms).sum(axis=(-1, -2)), cases(counts))
+
+
+def _ratio(top: Array, bottom: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.asarray(bottom) > 0, np.divide(top, bottom), np.nan)

@@ -1,0 +1,190 @@
+"""What did a model say about a wave? Scores the records in batches and counts them into a tally.
+
+Tables, by task kind (C: columns of the card; only records with a known outcome unless said):
+
+    every kind      input:<column>    one axis each, all records
+                    score             256 bins of the score, all records: probability of the positive
+                                      class, of the chosen class, or the predicted number
+                    outcome           known outcomes
+    binary          scores            outcome x 1,024 score bins
+                    scores:<group>    group x outcome x 256
+    multiclass      confusion         outcome x predicted class
+                    confusion:<group> group x outcome x predicted
+                    own:<class>       is it this class x 256 bins of this class's probability
+                    confidence        was the chosen class right x 256 bins of its probability
+                    likelihood        1,024 bins of the probability given to what happened
+    regression      residual          1,024 bins of prediction - outcome, on the card's scale / range
+                    residual:<group>  group x 256
+
+A record outside an axis is refused. Weights and several records of one unit count a record each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from evaluators import axes
+from sandbox.catalogue.encoding import Encoding
+from sandbox.tally import Axis, Table, Tally
+
+SCORING_VERSION = 1
+"""Grows when a table changes its meaning: then every tally is counted anew."""
+
+BATCH_ROWS = 65_536
+Array = NDArray[Any]
+
+
+class Scorer(Protocol):
+    def probabilities(self, features: dict[str, Array]) -> Array:
+        """Binary: n; multiclass: n x classes; regression: n, scaled to [-1, 1] by the target's bounds."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some records, what the model said of each, and what is known to have happened."""
+
+    table: pa.Table
+    encoding: Encoding
+    said: Array
+    labelled: Array
+    outcome: Array
+
+
+def tally_wave(path: Path, scorer: Scorer, encoding: Encoding) -> Tally:
+    """Scores a wave's Parquet file row group by row group; memory is bounded by the largest row group."""
+    return reduce(add, (count(batch) for batch in score(read(path, encoding), scorer, encoding)))
+
+
+def read(path: Path, encoding: Encoding) -> Iterator[pa.Table]:
+    """The columns that are needed, in tables of at most BATCH_ROWS records; at least one table."""
+    card = encoding.card
+    needed = list(dict.fromkeys([*encoding.feature_columns, *card.groups, encoding.task.target]))
+    with pq.ParquetFile(path) as file:
+        if not file.metadata.num_rows:
+            yield file.schema_arrow.empty_table().select(needed)
+        for group in range(file.metadata.num_row_groups):
+            table = file.read_row_group(group, columns=needed, use_threads=False)
+            for start in range(0, table.num_rows, BATCH_ROWS):
+                yield table.slice(start, BATCH_ROWS)
+
+
+def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> Iterator[Batch]:
+    """Asks the model about every record; outcomes are read only where they are known."""
+    outputs = encoding.inputs.outputs
+    for table in records:
+        target = table.column(encoding.task.target)
+        labelled = np.asarray(target.is_valid().to_numpy(), bool)
+        outcome = encoding.target(table.filter(pa.array(labelled)) if not labelled.all() else table)
+        said = np.empty((0, outputs) if outputs > 1 else 0)
+        if table.num_rows:
+            said = np.asarray(scorer.probabilities(encoding.features(table)))
+        if said.shape != ((table.num_rows, outputs) if outputs > 1 else (table.num_rows,)):
+            raise ValueError("the model's answer has not one row for each record")
+        yield Batch(table, encoding, said, labelled, outcome)
+
+
+def count(batch: Batch) -> Tally:
+    """One batch as a tally; tallies of batches add."""
+    kind = batch.encoding.task.kind
+    by_kind = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}[kind]
+    return Tally({**_inputs(batch), **by_kind(batch)})
+
+
+def _inputs(batch: Batch) -> dict[str, Table]:
+    card = batch.encoding.card
+    return {
+        f"input:{name}": Table.count(
+            [axes.column_axis(name, card.columns[name])],
+            axes.column_positions(batch.table.column(name), card.columns[name]),
+        )
+        for name in batch.encoding.feature_columns
+    }
+
+
+def _binary(batch: Batch) -> dict[str, Table]:
+    places = axes.score_positions(batch.said)
+    known, outcome = places[batch.labelled], batch.outcome
+    classes = Axis("outcome", batch.encoding.classes)
+    tables = {
+        "score": _score_table(places),
+        "outcome": Table.count([classes], outcome),
+        "scores": Table.count([classes, axes.score_axis(axes.SCORE_BINS)], outcome, known),
+    }
+    coarse = axes.coarser(known, axes.GROUP_SCORE_BINS)
+    group_axes = (classes, axes.score_axis(axes.GROUP_SCORE_BINS))
+    return tables | _by_group("scores", batch, group_axes, outcome, coarse)
+
+
+def _multiclass(batch: Batch) -> dict[str, Table]:
+    classes, outcome = batch.encoding.classes, batch.outcome
+    # a softmax in float32 may pass 1 by a rounding error
+    said = np.clip(batch.said, 0, np.where(np.abs(batch.said - 1) < 1e-5, 1, np.inf))
+    chosen = said.argmax(axis=1)
+    confidence = axes.score_positions(said.max(axis=1, initial=0.0))
+    known, picked = said[batch.labelled], chosen[batch.labelled]
+    happened, predicted = Axis("outcome", classes), Axis("predicted", classes)
+    coarse = axes.score_axis(axes.GROUP_SCORE_BINS)
+    right = Axis("correct", ("no", "yes"))
+    sure = axes.coarser(confidence[batch.labelled], axes.GROUP_SCORE_BINS)
+    likelihood = axes.score_positions(known[np.arange(len(outcome)), outcome])
+    tables = {
+        "score": _score_table(confidence),
+        "outcome": Table.count([happened], outcome),
+        "confusion": Table.count([happened, predicted], outcome, picked),
+        "confidence": Table.count([right, coarse], (picked == outcome).astype(np.int64), sure),
+        "likelihood": Table.count([axes.score_axis(axes.SCORE_BINS)], likelihood),
+    }
+    for at, name in enumerate(classes):
+        own = axes.coarser(axes.score_positions(known[:, at]), axes.GROUP_SCORE_BINS)
+        is_class = (outcome == at).astype(np.int64)
+        tables[f"own:{name}"] = Table.count([Axis("is_class", ("no", "yes")), coarse], is_class, own)
+    return tables | _by_group("confusion", batch, (happened, predicted), outcome, picked)
+
+
+def _regression(batch: Batch) -> dict[str, Table]:
+    said = np.clip(np.asarray(batch.said, np.float64), -1, 1)
+    if np.isnan(said).any():
+        raise ValueError("a prediction is not a number")
+    off = said[batch.labelled] - batch.outcome
+    fine = axes.uniform_positions(off, -2, 2, axes.SCORE_BINS)
+    coarse = axes.coarser(fine, axes.GROUP_SCORE_BINS)
+    spread = _uniform_axis("outcome", -1, 1, axes.NUMBER_BINS)
+    tables = {
+        "score": Table.count(
+            [_uniform_axis("score", -1, 1, axes.GROUP_SCORE_BINS)],
+            axes.uniform_positions(said, -1, 1, axes.GROUP_SCORE_BINS),
+        ),
+        "outcome": Table.count([spread], axes.uniform_positions(batch.outcome, -1, 1, axes.NUMBER_BINS)),
+        "residual": Table.count([_uniform_axis("residual", -2, 2, axes.SCORE_BINS)], fine),
+    }
+    return tables | _by_group(
+        "residual", batch, (_uniform_axis("residual", -2, 2, axes.GROUP_SCORE_BINS),), coarse
+    )
+
+
+def _by_group(name: str, batch: Batch, of: tuple[Axis, ...], *positions: Array) -> dict[str, Table]:
+    card, tables = batch.encoding.card, dict[str, Table]()
+    for column in card.groups:
+        places = axes.group_positions(batch.table.column(column), column, card.columns[column])
+        group = axes.group_axis(column, card.columns[column])
+        tables[f"{name}:{column}"] = Table.count([group, *of], places[batch.labelled], *positions)
+    return tables
+
+
+def _score_table(places: Array) -> Table:
+    coarse = axes.coarser(places, axes.GROUP_SCORE_BINS)
+    return Table.count([axes.score_axis(axes.GROUP_SCORE_BINS)], coarse)
+
+
+def _uniform_axis(name: str, low: float, high: float, bins: int) -> Axis:
+    return Axis(name, tuple(f"{low + (high - low) * i / bins:.6g}" for i in range(bins)))
