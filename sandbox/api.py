@@ -1,14 +1,16 @@
-"""The sandbox as one object: settings, store, clock and the person at the keyboard."""
+"""The sandbox as one object: the few verbs everyone uses, done by the person at the keyboard."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox import settings as settings_module
+from sandbox.lifecycle import Standing
+from sandbox.records import Dataset, ModelVersion, Submission, Wave
 from sandbox.roles import Person
 from sandbox.settings import Settings
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Sandbox:
-    """Opens what a command needs, when it needs it."""
+    """Opens what a verb needs, when it needs it. Each verb says in its own module what it may raise."""
 
     def __init__(
         self,
@@ -38,6 +40,37 @@ class Sandbox:
         """Reads the settings and finds the person; raises Invalid or NotFound."""
         settings = settings_module.load(config)
         return cls(settings, settings.person(person), config=config)
+
+    def acting_as(self, name: str) -> Sandbox:
+        """The same sandbox, used by another person of the settings; raises NotFound."""
+        other = Sandbox(self.settings, self.settings.person(name), self._clock, self.config)
+        other.store, other.console = self.store, self.console
+        return other
+
+    def add_dataset(self, folder: Path) -> Dataset:
+        from sandbox.catalogue import intake
+
+        return intake.add_dataset(self.store, self.settings, folder, self.person)
+
+    def add_wave(self, dataset: str, file: Path, name: str, day: date) -> Wave:
+        from sandbox.catalogue import intake
+
+        return intake.add_wave(self.store, self.settings, dataset, file, name, day, self.person)
+
+    def submit(self, folder: Path) -> Submission:
+        from sandbox.submissions import intake
+
+        return intake.submit(self.store, self.settings, folder, self.person)
+
+    def train(self, submission: str, progress: Callable[[int, int], None] | None = None) -> ModelVersion:
+        from sandbox.training.service import train
+
+        return train(self.store, self.settings, submission, self.person, progress)
+
+    def decide(self, model_version: str, standing: Standing, reason: str) -> ModelVersion:
+        from sandbox.registry.standing import decide
+
+        return decide(self.store, self.settings, model_version, standing, self.person, reason)
 
     @property
     def folder(self) -> Path:

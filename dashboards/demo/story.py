@@ -6,15 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sandbox.api import Sandbox
 from sandbox.lifecycle import Standing, Verdict
 from sandbox.records import Dataset, Finding, ModelVersion, Release, Submission, Wave
-from sandbox.roles import Person
-
-if TYPE_CHECKING:
-    from sandbox.catalogue.card import WaveSource
 
 DATASET = Path("configs/datasets/wy_crime")
 SUBMISSIONS = {
@@ -35,25 +30,14 @@ class Story:
 
     box: Sandbox
 
-    def _person(self, name: str) -> Person:
-        return self.box.settings.person(name)
-
     def bring_in_data(self) -> Dataset:
-        from sandbox.catalogue.intake import add_dataset
-
-        return add_dataset(self.box.store, self.box.settings, DATASET, self._person("dana"))
+        return self.box.acting_as("dana").add_dataset(DATASET)
 
     def submit(self) -> list[Submission]:
-        from sandbox.submissions.intake import submit
-
-        store, settings = self.box.store, self.box.settings
-        return [submit(store, settings, folder, self._person(who)) for who, folder in SUBMISSIONS.items()]
+        return [self.box.acting_as(who).submit(folder) for who, folder in SUBMISSIONS.items()]
 
     def train(self, submission: Submission, progress: Callable[[int, int], None]) -> ModelVersion:
-        from sandbox.training.service import train
-
-        operator = self._person("operator")
-        return train(self.box.store, self.box.settings, submission.id, operator, progress)
+        return self.box.acting_as("operator").train(submission.id, progress)
 
     def evaluate(self) -> list[Finding]:
         """Does what is due; returns the findings it led to."""
@@ -64,27 +48,27 @@ class Story:
         return [finding for finding in self.box.store.all(Finding) if finding.id not in known]
 
     def decide(self) -> list[ModelVersion]:
-        from sandbox.registry.standing import decide
-
-        store, settings, omar = self.box.store, self.box.settings, self._person("omar")
-        return [decide(store, settings, key, to, omar, reason) for key, to, reason in DECISIONS]
+        omar = self.box.acting_as("omar")
+        return [omar.decide(key, standing, reason) for key, standing, reason in DECISIONS]
 
     def later_waves(self, dataset: Dataset) -> list[tuple[str, Callable[[], Wave]]]:
         """The waves that had not arrived when training began: name, and the act of bringing it in."""
-        from sandbox.catalogue.intake import add_wave, card_of
+        from sandbox.catalogue.intake import card_of
 
-        store, settings, dana = self.box.store, self.box.settings, self._person("dana")
-
-        def bring(source: WaveSource) -> Wave:
-            file = DATASET / source.file
-            return add_wave(store, settings, dataset.name, file, source.name, source.day, dana)
-
-        return [(source.name, partial(bring, source)) for source in card_of(dataset).waves]
+        dana = self.box.acting_as("dana")
+        return [
+            (
+                source.name,
+                partial(dana.add_wave, dataset.name, DATASET / source.file, source.name, source.day),
+            )
+            for source in card_of(dataset).waves
+        ]
 
     def publish(self) -> list[Release]:
         from evaluators.publication import publish_all
 
-        return publish_all(self.box.store, self.box.settings, self._person("omar"))
+        omar = self.box.acting_as("omar")
+        return publish_all(omar.store, omar.settings, omar.person)
 
     def build_pages(self) -> list[Path]:
         from dashboards.public.site import build
