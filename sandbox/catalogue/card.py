@@ -158,7 +158,7 @@ class Card(_Part):
     @classmethod
     def from_json(cls, document: Json) -> Card:
         """The card of this JSON-LD document; raises Invalid with every problem."""
-        from sandbox.catalogue.rules import parse
+        from sandbox.catalogue.parsing import parse
 
         card = parse(document)
         card._document = document
@@ -228,10 +228,11 @@ def load_card(path: Path) -> Card:
     file = path / "card.json" if path.is_dir() else path
     if not file.is_file():
         raise NotFound("dataset card", str(file))
-    return Card.from_json(_read(file))
+    return Card.from_json(read_document(file))
 
 
-def _read(file: Path) -> Json:
+def read_document(file: Path) -> Json:
+    """The JSON object in a file; raises Invalid when it is none or writes a key twice."""
     repeated: list[str] = []
 
     def once(pairs: Sequence[tuple[str, Any]]) -> Json:

@@ -34,6 +34,14 @@ def reads_as(kind_of_arrow: pa.DataType, kind: str) -> bool:
     return bool(pt.is_null(t) or fits[kind])
 
 
+def plain(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """One array, dictionaries written out."""
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array.dictionary_decode() if pt.is_dictionary(array.type) else array
+
+
 def numeric(values: pa.ChunkedArray, kind: str) -> Floats:
     """A number, boolean (0 or 1) or date (days since 1970) column; NaN where missing."""
     return {"number": numbers, "boolean": truths, "date": days}[kind](values)
@@ -41,33 +49,33 @@ def numeric(values: pa.ChunkedArray, kind: str) -> Floats:
 
 def numbers(values: pa.ChunkedArray) -> Floats:
     """Numbers as floats; NaN where missing."""
-    plain = _plain(values)
-    if pt.is_null(plain.type):
-        return np.full(len(plain), np.nan)
-    return np.array(pc.cast(plain, pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    column = plain(values)
+    if pt.is_null(column.type):
+        return np.full(len(column), np.nan)
+    return np.array(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
 def truths(values: pa.ChunkedArray) -> Floats:
     """1.0 for true (or a number other than 0), 0.0 for false, NaN where missing."""
-    plain = _plain(values)
-    if pt.is_boolean(plain.type):
-        return numbers(pc.cast(plain, pa.int8()))
-    raw = numbers(plain)
+    column = plain(values)
+    if pt.is_boolean(column.type):
+        return numbers(pc.cast(column, pa.int8()))
+    raw = numbers(column)
     return np.where(np.isnan(raw), np.nan, (raw != 0).astype(np.float64))
 
 
 def days(values: pa.ChunkedArray) -> Floats:
     """Days since 1970, fractions cut off; NaN where missing."""
-    plain = _plain(values)
-    if pt.is_null(plain.type):
-        return np.full(len(plain), np.nan)
-    return numbers(pc.cast(pc.cast(plain, pa.date32(), safe=False), pa.int32()))
+    column = plain(values)
+    if pt.is_null(column.type):
+        return np.full(len(column), np.nan)
+    return numbers(pc.cast(pc.cast(column, pa.date32(), safe=False), pa.int32()))
 
 
 def words(values: pa.ChunkedArray) -> pa.Array:
     """A category or identifier column as strings; whole numbers and booleans are written out."""
-    plain = _plain(values)
-    return plain if pt.is_string(plain.type) else pc.cast(plain, pa.string())
+    column = plain(values)
+    return column if pt.is_string(column.type) else pc.cast(column, pa.string())
 
 
 def codes(values: pa.ChunkedArray, listed: tuple[str, ...]) -> NDArray[np.int64]:
@@ -81,8 +89,13 @@ def codes(values: pa.ChunkedArray, listed: tuple[str, ...]) -> NDArray[np.int64]
 
 def unit_codes(values: pa.ChunkedArray) -> NDArray[np.int64]:
     """The same code for the same value, numbered in order of appearance; a missing value has its own."""
-    encoded = _plain(values).dictionary_encode(null_encoding="encode")
+    encoded = plain(values).dictionary_encode(null_encoding="encode")
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)
+
+
+def unit_count(values: pa.ChunkedArray) -> int:
+    """How many different values there are."""
+    return int(unit_codes(values).max(initial=-1)) + 1
 
 
 def rectangles(values: pa.ChunkedArray, width: int) -> tuple[Floats, Flags]:
@@ -90,11 +103,11 @@ def rectangles(values: pa.ChunkedArray, width: int) -> tuple[Floats, Flags]:
 
     Raises Invalid when a list has another length. Nested lists are read row by row.
     """
-    plain = _plain(values)
-    absent = pc.is_null(plain).to_numpy(zero_copy_only=False)
-    result = np.full((len(plain), width), np.nan)
-    present = plain.drop_null()
-    if pt.is_null(plain.type) or not len(present):
+    column = plain(values)
+    absent = pc.is_null(column).to_numpy(zero_copy_only=False)
+    result = np.full((len(column), width), np.nan)
+    present = column.drop_null()
+    if pt.is_null(column.type) or not len(present):
         return result, absent
     wrong = int((lengths(present) != width).sum())
     if wrong:
@@ -124,9 +137,9 @@ def leaves(values: pa.Array) -> pa.Array:
 
 def text_bytes(values: pa.ChunkedArray, length: int) -> tuple[NDArray[np.int64], Flags]:
     """Bytes plus one, padded with 0 and cut at `length`; and which rows are missing."""
-    plain = _plain(values)
-    absent = pc.is_null(plain).to_numpy(zero_copy_only=False)
-    filled = pc.fill_null(pc.cast(plain, pa.large_binary()), b"")
+    column = plain(values)
+    absent = pc.is_null(column).to_numpy(zero_copy_only=False)
+    filled = pc.fill_null(pc.cast(column, pa.large_binary()), b"")
     offsets = np.frombuffer(filled.buffers()[1], np.int64)[filled.offset : filled.offset + len(filled) + 1]
     data = filled.buffers()[2]
     raw = np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8)
@@ -145,13 +158,6 @@ def scaled(raw: NDArray[Any], low: float, high: float) -> Floats:
 def unscaled(values: NDArray[Any], low: float, high: float) -> Floats:
     """From [-1, 1] to [low, high]."""
     return (np.asarray(values, np.float64) + 1) / 2 * (high - low) + low
-
-
-def _plain(values: pa.ChunkedArray | pa.Array) -> pa.Array:
-    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    return array.dictionary_decode() if pt.is_dictionary(array.type) else array
 
 
 def _is_list(kind: pa.DataType) -> bool:
