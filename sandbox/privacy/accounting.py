@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sandbox.errors import Refused
+from sandbox.privacy import checks
 from sandbox.records import Json
 
 if TYPE_CHECKING:
@@ -41,17 +42,17 @@ _KEYS = {
 
 def gaussian_event(noise_multiplier: float) -> Json:
     """One release with Gaussian noise, continuous or discrete (see sandbox.privacy.mechanisms)."""
-    return {"event": "Gaussian", "noise_multiplier": _positive(noise_multiplier, "A noise multiplier")}
+    return {"event": "Gaussian", "noise_multiplier": checks.positive(noise_multiplier, "A noise multiplier")}
 
 
 def dp_sgd_event(noise_multiplier: float, sampling_rate: float, steps: int) -> Json:
     """DP-SGD: each step draws every unit independently with `sampling_rate` and adds Gaussian noise."""
     step = {
         "event": "PoissonSampled",
-        "sampling_probability": _rate(sampling_rate),
+        "sampling_probability": checks.rate(sampling_rate),
         "of": gaussian_event(noise_multiplier),
     }
-    return {"event": "SelfComposed", "count": _count(steps), "of": step}
+    return {"event": "SelfComposed", "count": checks.count(steps), "of": step}
 
 
 def compose(events: Iterable[Json]) -> Json:
@@ -78,8 +79,8 @@ def checked(event: Any) -> Json:
             raise Refused("The event Composed holds a list of events.")
         return {"event": kind, "of": [checked(part) for part in event["of"]]}
     field, check = {
-        "PoissonSampled": ("sampling_probability", _rate),
-        "SelfComposed": ("count", _count),
+        "PoissonSampled": ("sampling_probability", checks.rate),
+        "SelfComposed": ("count", checks.count),
     }[kind]
     return {"event": kind, field: check(event[field]), "of": checked(event["of"])}
 
@@ -106,7 +107,7 @@ def epsilon_of(events: Iterable[Json], delta: float, method: Method = "pld") -> 
     `pld` (privacy loss distributions) is tight and an upper bound; `rdp` is the looser classic.
     Neither is a filter: later requests depend on earlier results (see sandbox.privacy.ledger).
     """
-    return _epsilon(canonical(compose(events)), _delta(delta), method)
+    return _epsilon(canonical(compose(events)), checks.share(delta, "A delta"), method)
 
 
 def rdp_at(event: Json, order: float) -> float:
@@ -135,8 +136,8 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) ->
     RDP gives an upper end (it never claims less than PLD); from there each guess assumes
     epsilon ~ noise^-slope between the last two, which meets the target in three to six evaluations.
     """
-    epsilon, delta = _positive(epsilon, "An epsilon"), _delta(delta)
-    if _count(steps) == 0:
+    epsilon, delta = checks.positive(epsilon, "An epsilon"), checks.share(delta, "A delta")
+    if checks.count(steps) == 0:
         raise Refused("Noise is calibrated for at least one step.")
 
     def cost(noise: float) -> float:
@@ -158,7 +159,7 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) ->
 
 def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces: equal content, equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @lru_cache(maxsize=1024)
@@ -200,33 +201,3 @@ def _next_guess(low: float, low_cost: float, high: float, high_cost: float, epsi
     guess = high * (aim / high_cost) ** (1 / slope) if slope else 0.0
     inside = low * (1 + 2e-4) < guess < high * (1 - 2e-4)
     return guess if inside else math.sqrt(low * high)
-
-
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused(f"{what} is a finite number.")
-    return float(value)
-
-
-def _positive(value: Any, what: str) -> float:
-    if (number := _number(value, what)) <= 0:
-        raise Refused(f"{what} is above 0, not {number:g}.")
-    return number
-
-
-def _delta(value: Any) -> float:
-    if not 0 < (number := _number(value, "A delta")) < 1:
-        raise Refused(f"A delta lies between 0 and 1, not at {number:g}.")
-    return number
-
-
-def _rate(value: Any) -> float:
-    if not 0 < (number := _number(value, "A sampling rate")) <= 1:
-        raise Refused(f"A sampling rate is above 0 and at most 1, not {number:g}.")
-    return number
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise Refused("A number of steps is a whole number, 0 or more.")
-    return value

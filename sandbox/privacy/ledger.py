@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from sandbox.errors import BudgetExhausted, NotFound, Refused
 from sandbox.lifecycle import ChargeState
-from sandbox.privacy import accounting
+from sandbox.privacy import accounting, checks
 from sandbox.privacy.filter import Budget, gaussian_epsilon, order_for
 from sandbox.records import Charge, Event, Json
 from sandbox.storage import tables
@@ -151,12 +151,14 @@ def statuses(store: Store) -> list[BudgetStatus]:
 
 
 def _open(tx: Transaction, pool: str, wish: Guarantee, person_name: str) -> Opened:
+    epsilon = checks.positive(wish.epsilon, "A budget's epsilon")
+    delta = checks.share(wish.delta, "A budget's delta")
     stored = next((b for b in _budgets(tx) if b.pool == pool), None)
     if stored is None:
-        asked = Budget(pool, wish.epsilon, wish.delta, order_for(wish.epsilon, wish.delta))
+        asked = Budget(pool, epsilon, delta, order_for(epsilon, delta))
         asked.must_admit()
         return _write(tx, asked, sa.insert(tables.budgets), "privacy.open", person_name)
-    asked = Budget(pool, wish.epsilon, wish.delta, stored.order)
+    asked = Budget(pool, epsilon, delta, stored.order)
     if (asked.epsilon, asked.delta) == (stored.epsilon, stored.delta):
         return _opened(stored)
     asked.must_admit()
