@@ -59,8 +59,14 @@ class Evaluator:
     report: Callable[[Context], Iterable[Measurement]]
 
     def measure(self, context: Context) -> list[Measurement]:
-        """Runs the report. A value that is not a finite number becomes the status `undefined`."""
-        return [_finite(m) for m in self.report(context)]
+        """Runs the report. A value that is not a finite number becomes the status `undefined`.
+
+        Raises ValueError when two measurements have the same name, group and feature.
+        """
+        measured = [_finite(m) for m in self.report(context)]
+        if len({(m.name, m.group, m.feature) for m in measured}) < len(measured):
+            raise ValueError(f"evaluator {self.name!r} measured the same thing twice")
+        return measured
 
 
 _REGISTERED: dict[str, Evaluator] = {}

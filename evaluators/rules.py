@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from evaluators import intervals
 from evaluators.intervals import Estimate
-from evaluators.policy import Drift, Policy, above, off_centre
+from evaluators.policy import Drift, Kind, Policy, above, off_centre
 from sandbox.lifecycle import Verdict
 from sandbox.records import Measurement
 
@@ -27,7 +27,7 @@ WORDS = {
 class Occasion:
     """Which wave is judged against which; `reference` is empty on the reference wave itself."""
 
-    kind: str
+    kind: Kind
     wave: str
     reference: str = ""
 
@@ -72,9 +72,12 @@ def _quality(policy: Policy, now: Measured, reference: Measured, at: Occasion) -
         return
     fall = intervals.difference(was, here)
     verdict = above(fall, limit)
-    went = "fell" if fall.value > 0 else "went"
+    went = "fell" if fall.value > 0 else "rose"
     moved = f"{_capital(word)} {went} from {was.value:.3f} in wave {at.reference} to {here.value:.3f} in wave {at.wave}"
     how = f"a fall of {fall.value:.3f}, {_between(fall)}"
+    if fall.value <= 0:
+        rise = intervals.difference(here, was)
+        how = f"a rise of {rise.value:.3f}, {_between(rise)}"
     sentence = {
         Verdict.BEYOND: f"{moved}: {how}, which is beyond the limit of {limit:g}. "
         "Consider suspending this model, or training it on newer records.",

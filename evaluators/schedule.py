@@ -1,0 +1,60 @@
+"""What is due? A pure function of what is hosted, what has arrived and what is done.
+
+Nothing depends on when it is asked: missed ticks, double ticks and clock changes change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from evaluators.base import Evaluator
+from sandbox.lifecycle import Standing, WaveState
+from sandbox.records import ModelVersion, Wave
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model version and wave, and the evaluators that have no result on it yet.
+
+    `reference` is the wave it is compared with; the same as `wave` for the dataset's first.
+    """
+
+    model_version: ModelVersion
+    wave: Wave
+    reference: Wave
+    evaluators: tuple[Evaluator, ...]
+
+
+def due(
+    versions: Iterable[ModelVersion],
+    waves: Iterable[Wave],
+    done: Collection[str],
+    evaluators_of: Callable[[ModelVersion], Sequence[Evaluator]],
+) -> list[Job]:
+    """Every hosted (not retired) version x accepted wave of its dataset x evaluator version without a
+    result, oldest wave first. `done` holds the ids of the evaluations there are."""
+    arrived: dict[str, list[Wave]] = {}
+    for wave in waves:
+        if wave.state is WaveState.ACCEPTED:
+            arrived.setdefault(wave.dataset, []).append(wave)
+    jobs = []
+    for version in versions:
+        if version.standing is Standing.RETIRED or version.dataset not in arrived:
+            continue
+        of_dataset = arrived[version.dataset]
+        for wave in sorted(of_dataset, key=lambda w: (w.day, w.id)):
+            left = tuple(e for e in evaluators_of(version) if evaluation_id(version, wave, e) not in done)
+            if left:
+                jobs.append(Job(version, wave, reference_of(of_dataset), left))
+    return sorted(jobs, key=lambda job: (job.wave.day, job.wave.id, job.model_version.id))
+
+
+def reference_of(waves: Iterable[Wave]) -> Wave:
+    """The wave that a dataset's later ones are compared with: the first that was accepted, for ever."""
+    return min(waves, key=lambda wave: (wave.arrived_at, wave.day, wave.id))
+
+
+def evaluation_id(version: ModelVersion, wave: Wave, evaluator: Evaluator) -> str:
+    """The key that makes an evaluation happen once."""
+    return f"{version.id}|{wave.id}|{evaluator.name}|{evaluator.version}"
