@@ -1,0 +1,124 @@
+"""What may the outside know of a wave's tally? A noisy one, drawn once, charged first, replayed for ever.
+
+The tables that are released, with score axes merged to 16 bins; a group column of the card adds one:
+
+    binary       scores, scores:<group>
+    multiclass   confusion, confusion:<group>
+    regression   residual, residual:<group>
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sandbox.errors import Refused
+from sandbox.lifecycle import WaveState
+from sandbox.privacy import ledger
+from sandbox.privacy.mechanisms import DiscreteGaussian, discrete_gaussian, l2_sensitivity
+from sandbox.records import Event, Json, ModelVersion, Wave
+from sandbox.settings import Settings
+from sandbox.tally import Table, Tally
+
+if TYPE_CHECKING:
+    from sandbox.catalogue.card import Card
+    from sandbox.storage import Store
+
+SCORE_BINS = 16
+BASES = {"binary": "scores", "multiclass": "confusion", "regression": "residual"}
+_MERGED = frozenset({"score", "residual"})
+
+
+@dataclass(frozen=True)
+class NoisyTally:
+    """Counts with noise of standard deviation `sigma` in every cell, (epsilon, delta)-DP together."""
+
+    tally: Tally
+    sigma: float
+    epsilon: float
+    delta: float
+    charge: str
+
+    def to_bytes(self) -> bytes:
+        head: Json = {k: v for k, v in asdict(self).items() if k != "tally"}
+        return json.dumps(head, sort_keys=True).encode() + b"\n" + self.tally.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> NoisyTally:
+        head, _, body = content.partition(b"\n")
+        return cls(Tally.from_bytes(body), **json.loads(head))
+
+
+def key(model_version: str, wave: str) -> str:
+    """Under which the store keeps the noisy tally of this model version and wave."""
+    return f"release|{model_version}|{wave}|v1"
+
+
+def noisy_tally(
+    store: Store, settings: Settings, card: Card, model_version: ModelVersion, wave: Wave, tally: Tally,
+    person_name: str,
+) -> NoisyTally:  # fmt: skip
+    """The one noisy tally of this model version and wave: drawn now and charged to the wave, or replayed.
+
+    The charge is durable before noise is drawn, and the noisy tally before it is returned; a crash
+    between the two leaves the charge, and the next call pays anew. Raises BudgetExhausted, or Refused
+    for a wave or tally that is not this model's.
+    """
+    if wave.state is not WaveState.ACCEPTED or wave.dataset != model_version.dataset:
+        raise Refused("Only accepted waves of a model's own dataset are released.")
+    name = key(model_version.id, wave.id)
+    if (stored := _stored(store, name)) is not None:
+        return stored
+    tables = released_tables(card, model_version.task, tally)
+    wish = settings.publication
+    sensitivity = l2_sensitivity(card.max_rows_per_unit, len(tables))
+    mechanism = discrete_gaussian(wish.epsilon, wish.delta, sensitivity)
+    mechanism.prepare()  # whatever can fail here fails before anything is charged
+    pool = ledger.held_out_pool(card, wave.name)
+    charge = ledger.reserve(store, pool, mechanism.event, card.unit, name, person_name)
+    return _draw(store, name, mechanism, tables, settings, charge.id, person_name)
+
+
+def released_tables(card: Card, task: str, tally: Tally) -> dict[str, Table]:
+    """The tables of a tally that a release is made from, merged; raises Refused when one is missing."""
+    base = BASES[card.task(task).kind]
+    names = [base, *(f"{base}:{group}" for group in card.groups)]
+    if missing := [name for name in names if name not in tally.tables]:
+        raise Refused(f"This tally lacks what a release is made from: {', '.join(missing)}.")
+    return {name: _merged(tally[name]) for name in names}
+
+
+def _merged(table: Table) -> Table:
+    for axis in table.axes:
+        if axis.name in _MERGED and len(axis) > SCORE_BINS:
+            if len(axis) % SCORE_BINS:
+                raise Refused(f"The axis {axis.name!r} does not merge into {SCORE_BINS} bins.")
+            width = len(axis) // SCORE_BINS
+            groups = [range(start, start + width) for start in range(0, len(axis), width)]
+            table = table.merged(axis.name, groups, axis.labels[::width])
+    return table
+
+
+def _draw(
+    store: Store, name: str, mechanism: DiscreteGaussian, tables: dict[str, Table], settings: Settings,
+    charge: str, person_name: str,
+) -> NoisyTally:  # fmt: skip
+    wish = settings.publication
+    drawn = NoisyTally(
+        Tally(mechanism.release(tables)), mechanism.sigma, wish.epsilon, wish.delta, charge
+    ).to_bytes()
+    with store.transaction() as tx:
+        earlier = tx.tally(name)  # another process may have been quicker: its answer is the answer
+        if earlier is None:
+            tx.put_tally(name, drawn)
+            tx.log(
+                Event(person_name, "release.noise", name, "", {"charge": charge, "sigma": mechanism.sigma})
+            )
+    return NoisyTally.from_bytes(drawn if earlier is None else earlier)
+
+
+def _stored(store: Store, name: str) -> NoisyTally | None:
+    with store.reading() as view:
+        content = view.tally(name)
+    return None if content is None else NoisyTally.from_bytes(content)

@@ -1,0 +1,68 @@
+"""`ndl budget`: how much of each privacy budget is used, and what still fits?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from sandbox.api import Sandbox
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sandbox.privacy.ledger import BudgetStatus
+    from sandbox.storage import Store
+
+
+@click.group()
+def budget() -> None:
+    """Privacy budgets: what is promised, what is used, what still fits."""
+
+
+@budget.command()
+@click.argument("pool", required=False)
+@click.pass_obj
+def show(box: Sandbox, pool: str | None) -> None:
+    """Show every pool of people with a budget, or one POOL."""
+    from sandbox.privacy import ledger
+
+    found = [ledger.status(box.store, pool)] if pool else ledger.statuses(box.store)
+    if not found:
+        box.console.print("No budgets yet: they open with the first dataset. Try `ndl dataset add`.")
+        return
+    box.console.print(_table(found, box.store))
+    box.console.print(
+        "The promise holds whatever is asked in whatever order (filter at one Rényi order, add/remove "
+        "adjacency). Used and left divide it by Rényi cost; they are not the epsilon of what was released "
+        "so far. The last column is the largest epsilon that one further request can have.",
+        style="dim",
+    )
+
+
+def _table(found: list[BudgetStatus], store: Store) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        "pool", "unit", "adjacency", "promised ε", "δ", "used", "left", "charges", "one more request",
+        box=None, padding=(0, 1),
+    )  # fmt: skip
+    for column in table.columns[3:]:
+        column.justify = "right"
+    units = _units(store)
+    for s in found:
+        table.add_row(
+            s.pool, units.get(s.pool, "not charged yet"), "add/remove", f"{s.epsilon:g}", f"{s.delta:g}",
+            f"{s.share:.1%}", f"{1 - s.share:.1%}", str(s.charges), f"ε ≤ {_down(s.largest)}",
+        )  # fmt: skip
+    return table
+
+
+def _units(store: Store) -> dict[str, str]:
+    from sandbox.records import Charge
+
+    return {charge.pool: charge.unit for charge in store.all(Charge)}
+
+
+def _down(epsilon: float) -> str:
+    return f"{int(epsilon * 100) / 100:.2f}"
