@@ -86,7 +86,9 @@ def _do(
             try:
                 measured = evaluator.measure(now)
                 before = [] if is_reference else evaluator.measure(reference)
-                occasion = Occasion(now.task.kind, job.wave.name, "" if is_reference else job.reference.name)
+                against = "" if is_reference else job.reference.name
+                titles = {name: column.title for name, column in now.card.columns.items()}
+                occasion = Occasion(now.task.kind, job.wave.name, against, titles)
                 judged = judge(policy, evaluator.name, measured, before, occasion)
             except _OF_THE_MACHINE:
                 raise

@@ -5,8 +5,8 @@ Pure functions of measurements, so the same rules judge exact figures inside and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from evaluators import intervals
 from evaluators.intervals import Estimate
@@ -25,11 +25,18 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Occasion:
-    """Which wave is judged against which; `reference` is empty on the reference wave itself."""
+    """Which wave is judged against which; `reference` is empty on the reference wave itself.
+
+    `titles` are the words for columns, where the card has any.
+    """
 
     kind: Kind
     wave: str
     reference: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def words(self, column: str) -> str:
+        return self.titles.get(column) or column.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -124,9 +131,9 @@ def _fairness(policy: Policy, now: Measured, reference: Measured, at: Occasion) 
     limit = policy.fairness.gap
     name = "auc_gap" if at.kind == "binary" else "accuracy_gap"
     for after in (m for m in now if m.name == name):
-        here, word = _estimate(after), WORDS[name]
+        here, word, column = _estimate(after), WORDS[name], f"“{at.words(after.group)}”"
         if here is None:
-            sentence = f"Wave {at.wave} has too few cases to compare {word} between groups of {after.group}."
+            sentence = f"Wave {at.wave} has too few cases to compare {word} between groups of {column}."
             yield Judgement("fairness", after.group, Verdict.UNKNOWN, "Low", sentence, None, limit)
             continue
         verdict = above(here, limit)
@@ -135,7 +142,7 @@ def _fairness(policy: Policy, now: Measured, reference: Measured, at: Occasion) 
         if before is not None and before.value is not None:
             earlier = f", after {before.value:.3f} in wave {at.reference}"
         moved = (
-            f"Between the groups of {after.group} furthest apart, {word} differed by {here.value:.3f}"
+            f"Between the groups of {column} furthest apart, {word} differed by {here.value:.3f}"
             f" in wave {at.wave} ({_between(here)}){earlier}"
         )
         sentence = {
@@ -154,7 +161,7 @@ def _input_drift(policy: Policy, now: Measured, _: Measured, at: Occasion) -> It
     streams = sum(m.name == "input_distance" for m in now)
     for m in (m for m in now if m.name == "input_distance"):
         p = _find(now, "input_p", feature=m.feature)
-        words = f"Input {m.feature}"
+        words = f"Input “{at.words(m.feature)}”"
         yield from _drifted(policy.input_drift, "input drift", m.feature, words, todo, m, p, streams, at)
 
 
@@ -189,14 +196,15 @@ def _drifted(
     if verdict is Verdict.BEYOND and not moved:
         verdict = Verdict.UNKNOWN
     what = (
-        f"{words}: {here.value:.3f} of the records in wave {at.wave} would have to be elsewhere to look like"
-        f" wave {at.reference} ({_between(here)})"
+        f"{words}: {here.value * 100:.1f} % of the records in wave {at.wave} would have to be elsewhere to look"
+        f" like wave {at.reference} (95 % interval {here.low * 100:.1f} to {here.high * 100:.1f} %)"
     )
-    sure = f"chance alone would say so in fewer than {section.false_alarms_a_year:.0%} of years"
+    sure = f"chance alone would say so in fewer than {section.false_alarms_a_year * 100:g} % of years"
+    allowed = f"the limit of {limit * 100:g} %"
     sentence = {
-        Verdict.BEYOND: f"{what}, which is beyond the limit of {limit:g}; {sure}. {todo}",
-        Verdict.WITHIN: f"{what}, which is within the limit of {limit:g}. Nothing to do.",
-        Verdict.UNKNOWN: f"{what}, which may or may not pass the limit of {limit:g}; "
+        Verdict.BEYOND: f"{what}, which is beyond {allowed}; {sure}. {todo}",
+        Verdict.WITHIN: f"{what}, which is within {allowed}. Nothing to do.",
+        Verdict.UNKNOWN: f"{what}, which may or may not pass {allowed}; "
         + (
             f"it has moved, though: {sure}. {todo}"
             if moved
