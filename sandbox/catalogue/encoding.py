@@ -158,7 +158,7 @@ class Encoding:
         scaled = vectors.scaled(raw, *column.bounds)
         if column.kind == "image":
             scaled = (scaled + 1) / 2
-        scaled[absent] = 0.0
+        scaled[np.isnan(scaled)] = 0.0  # a missing record, or a hole that intake would have put aside
         return scaled.astype(np.float32).reshape(len(raw), *_shape(column)), absent
 
     def _decoded(

@@ -26,8 +26,8 @@ class Fault:
     count: int | None = None
 
     def __str__(self) -> str:
-        counted = "" if self.count is None else f"{self.count:,} record{'' if self.count == 1 else 's'} "
-        return f"{self.column or 'file'}: {counted}{self.what}"
+        counted = "" if self.count is None else f" in {self.count:,} record{'' if self.count == 1 else 's'}"
+        return f"{self.column or 'file'}: {self.what}{counted}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,7 +66,7 @@ def inspect(card: Card, table: pa.Table) -> Inspection:
         beyond = int(np.maximum(rows_of_unit - card.max_rows_per_unit, 0).sum())
         if beyond:
             limit = card.max_rows_per_unit
-            what = "repeat a unit" if limit == 1 else f"go beyond {limit} for one unit"
+            what = "a unit again" if limit == 1 else f"a unit again, beyond its {limit} records,"
             faults.append(Fault(card.unit, what, beyond))
     return Inspection(table.num_rows, units, tuple(faults), tuple(notes))
 
@@ -90,7 +90,7 @@ def _schema(card: Card, table: pa.Table) -> Iterator[Fault]:
 def _column(name: str, column: Column, values: pa.ChunkedArray) -> Iterator[tuple[Fault, bool]]:
     """Faults of one column, each with whether it is only a note."""
     if absent := _missing(column, values):
-        yield Fault(name, "have no value", absent), column.missing
+        yield Fault(name, "no value", absent), column.missing
     if column.kind in ("number", "date"):
         yield from _outside(name, column, vectors.numeric(values, column.kind))
     elif column.kind == "boolean":
@@ -98,12 +98,12 @@ def _column(name: str, column: Column, values: pa.ChunkedArray) -> Iterator[tupl
     elif column.kind == "category":
         unknown = int((vectors.codes(values, column.categories) == 1).sum())
         if unknown:
-            yield Fault(name, "have a category that the card does not list", unknown), column.open
+            yield Fault(name, "a category that the card does not list", unknown), column.open
     elif column.kind == "text":
         longest = pc.binary_length(vectors.plain(values).cast(pa.large_binary()))
         cut = int((pc.fill_null(longest, 0).to_numpy(zero_copy_only=False) > (column.length or 0)).sum())
         if cut:
-            yield Fault(name, f"are longer than {column.length} bytes and will be cut", cut), True
+            yield Fault(name, f"longer than {column.length} bytes, so it is cut,", cut), True
     elif column.kind in ("image", "sequence"):
         yield from _lists(name, column, vectors.plain(values).drop_null())
 
@@ -123,7 +123,7 @@ def _outside(name: str, column: Column, raw: vectors.Floats) -> Iterator[tuple[F
     for side, count in (("below", int((raw < low).sum())), ("above", int((raw > high).sum()))):
         if count:
             yield (
-                Fault(name, f"are {side} the card's {'minimum' if side == 'below' else 'maximum'}", count),
+                Fault(name, f"{side} the card's {'minimum' if side == 'below' else 'maximum'}", count),
                 False,
             )
 
@@ -133,18 +133,18 @@ def _not_boolean(name: str, values: pa.ChunkedArray) -> Iterator[tuple[Fault, bo
         return
     raw = vectors.numbers(values)
     if odd := int((~np.isnan(raw) & (raw != 0) & (raw != 1)).sum()):
-        yield Fault(name, "are neither 0 nor 1", odd), False
+        yield Fault(name, "neither 0 nor 1", odd), False
 
 
 def _lists(name: str, column: Column, present: pa.Array) -> Iterator[tuple[Fault, bool]]:
     if not len(present):
         return
     if wrong := int((vectors.lengths(present) != column.size).sum()):
-        yield Fault(name, f"do not hold {column.size} values", wrong), False
+        yield Fault(name, f"not {column.size} values", wrong), False
         return
     raw = vectors.numbers(vectors.leaves(present)).reshape(len(present), column.size)
     if holes := int(np.isnan(raw).any(axis=1).sum()):
-        yield Fault(name, "lack some of their values", holes), False
+        yield Fault(name, "some of its values missing", holes), False
     low, high = column.bounds
     if outside := int(((raw < low) | (raw > high)).any(axis=1).sum()):
-        yield Fault(name, "hold values outside the card's bounds", outside), False
+        yield Fault(name, "values outside the card's bounds", outside), False

@@ -152,7 +152,7 @@ def text_bytes(values: pa.ChunkedArray, length: int) -> tuple[NDArray[np.int64],
 
 def scaled(raw: NDArray[Any], low: float, high: float) -> Floats:
     """From [low, high] to [-1, 1], clipped; NaN stays NaN."""
-    return np.clip((raw - low) / (high - low), 0.0, 1.0) * 2 - 1
+    return (np.clip(raw, low, high) - low) / (high - low) * 2 - 1
 
 
 def unscaled(values: NDArray[Any], low: float, high: float) -> Floats:

@@ -56,13 +56,11 @@ def judge(
         mine = held_out(units, key, card.training.held_out_share)
         kept, units = table.filter(pa.array(mine)), units.filter(pa.array(mine))
         if set_aside := table.num_rows - kept.num_rows:
-            notes.append(
-                Fault(card.unit, "belong to units on the training side and are set aside", set_aside)
-            )
+            notes.append(Fault(card.unit, "a unit on the training side, so it is set aside,", set_aside))
         if not kept.num_rows:
             faults.append(Fault("", "holds only units on the training side"))
     elif again := _seen(units, earlier):
-        faults.append(Fault(card.unit, "have a unit that training or an earlier wave already has", again))
+        faults.append(Fault(card.unit, "a unit that training or an earlier wave already has", again))
     report = report_of(found.rows, found.units, faults, notes)
     return Judgement(None if faults else kept.select(list(card.columns)), report)
 
