@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from dashboards.public import writing
-from dashboards.public.measures import Meaning
-from dashboards.public.record import Measure
+from dashboards.public.measures import Meaning, is_shown
+from sandbox.disclosure.content import Measure
 
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _TICKS = 5
@@ -58,9 +58,9 @@ class Chart:
     few: bool
 
 
-def draw(points: Sequence[tuple[date, Measure]], limit: Limit | None, meaning: Meaning) -> Chart | None:
+def draw(points: Sequence[tuple[str, Measure]], limit: Limit | None, meaning: Meaning) -> Chart | None:
     """The chart of the measures that can be shown, oldest first; None when there are none."""
-    shown = [(day, m, m.value) for day, m in points if m.shown and m.value is not None]
+    shown = [(day, m, m.value) for day, m in points if is_shown(m) and m.value is not None]
     if not shown:
         return None
     ends = [end for _, m, value in shown for end in (m.low, value, m.high) if end is not None]
@@ -81,7 +81,7 @@ def draw(points: Sequence[tuple[date, Measure]], limit: Limit | None, meaning: M
         )
         for i, ((day, m, value), x) in enumerate(zip(shown, xs, strict=True))
     )  # fmt: skip
-    stretches = _stretches([m.shown for _, m in points], marks)
+    stretches = _stretches([is_shown(m) for _, m in points], marks)
     return Chart(
         marks=marks,
         ticks=tuple(Tick(height(v), meaning.write_axis(v)) for v in _steps(bottom, top, step)),
@@ -96,8 +96,8 @@ def _stretches(shown: Sequence[bool], marks: Sequence[Mark]) -> list[list[Mark]]
     """The marks in runs without a gap, where a run of one has no line to draw."""
     rest = iter(marks)
     runs: list[list[Mark]] = [[]]
-    for is_shown in shown:
-        if is_shown:
+    for has_figure in shown:
+        if has_figure:
             runs[-1].append(next(rest))
         else:
             runs.append([])
@@ -126,12 +126,13 @@ def _steps(bottom: float, top: float, step: float) -> list[float]:
     return [round(bottom + i * step, 6) for i in range(round((top - bottom) / step) + 1)]
 
 
-def _across(days: Sequence[date]) -> list[float]:
+def _across(days: Sequence[str]) -> list[float]:
     """Places along the axis in proportion to the days between; a single one stands in the middle."""
-    first, span = days[0], (days[-1] - days[0]).days
+    since = [date.fromisoformat(day).toordinal() for day in days]
+    first, span = since[0], since[-1] - since[0]
     if not span:
         return [50.0] * len(days)
-    return [round(_LEFT + (_RIGHT - _LEFT) * (day - first).days / span, 2) for day in days]
+    return [round(_LEFT + (_RIGHT - _LEFT) * (day - first) / span, 2) for day in since]
 
 
 def _named(total: int) -> set[int]:

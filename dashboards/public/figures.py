@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dashboards.public import chart, measures, writing
-from dashboards.public.record import Change, Finding, Group, Measure, Record, Wave
+from sandbox.disclosure.content import Change, Content, Finding, Group, Measure, Wave
 from sandbox.lifecycle import Standing, Verdict
 
 _STANDINGS = {
@@ -21,6 +21,8 @@ _VERDICTS = {
     Verdict.WITHIN: ("Within agreed limits", "green"),
     Verdict.UNKNOWN: ("Too little data to tell", "grey"),
 }
+_NOT_MEASURED = Measure(value=None, low=None, high=None, status="not measured")
+_HIDDEN = {"suppressed": "Not shown, to protect a smaller group"}
 _IN_NOTICE = 3
 
 
@@ -82,15 +84,15 @@ class Page:
     history: tuple[Change, ...]
 
 
-def page(record: Record) -> Page:
+def page(record: Content) -> Page:
     units = writing.units(record.dataset.unit_means)
     waves = sorted(record.waves, key=lambda wave: (wave.day, wave.name))
     latest = waves[-1] if waves else None
     name = measures.headline(record.task.kind)
-    points = [(wave.day, wave.measures.get(name, Measure(status="not measured"))) for wave in waves]
+    points = [(wave.day, wave.measures.get(name, _NOT_MEASURED)) for wave in waves]
     findings = _of_latest_wave(record.findings, latest)
-    beyond = [f.sentence for f in findings if f.verdict == Verdict.BEYOND]
-    text, colour, kind = _STANDINGS[record.standing]
+    beyond = [f.sentence for f in findings if Verdict(f.verdict) is Verdict.BEYOND]
+    text, colour, kind = _STANDINGS[Standing(record.standing)]
     drawn = chart.draw(points, _lowest(record, name), measures.meaning(name))
     return Page(
         units=units,
@@ -106,7 +108,7 @@ def page(record: Record) -> Page:
         chart_words=_in_words(drawn),
         waves=_waves_table(waves, name, units),
         measures=_measures_table(latest, name),
-        checks=tuple(Check(f.sentence, Tag(*_VERDICTS[f.verdict])) for f in findings),
+        checks=tuple(Check(f.sentence, Tag(*_VERDICTS[Verdict(f.verdict)])) for f in findings),
         groups=tuple(_groups(latest, [name], units, with_range=True)),
         group_rates=tuple(_groups(latest, _other_names(latest, name), units, with_range=False)),
         history=tuple(sorted(record.history, key=lambda change: change.day, reverse=True)),
@@ -114,7 +116,7 @@ def page(record: Record) -> Page:
 
 
 def _figures(
-    record: Record, latest: Wave | None, name: str, units: str, findings: Sequence[Finding]
+    record: Content, latest: Wave | None, name: str, units: str, findings: Sequence[Finding]
 ) -> tuple[Figure, ...]:
     quality = latest.measures.get(name) if latest else None
     gap_name, gap = _widest_gap(latest, name, findings)
@@ -136,9 +138,9 @@ def _figures(
     )
 
 
-def _beside_quality(record: Record, name: str, quality: Measure | None) -> str:
+def _beside_quality(record: Content, name: str, quality: Measure | None) -> str:
     fall, first = record.limits.get("quality"), _first(record.waves, name)
-    if quality is None or not quality.shown:
+    if quality is None or not measures.is_shown(quality):
         return ""
     if fall is not None and first is not None and len(record.waves) > 1:
         return f"limit: {writing.points(fall)} below {measures.meaning(name).write(first)}"
@@ -150,10 +152,10 @@ def _first(waves: Sequence[Wave], name: str) -> float | None:
     """The measure in the first wave, which later ones are held against; None when it has none."""
     first = min(waves, key=lambda wave: (wave.day, wave.name), default=None)
     measure = first.measures.get(name) if first else None
-    return measure.value if measure and measure.shown else None
+    return measure.value if measure and measures.is_shown(measure) else None
 
 
-def _lowest(record: Record, name: str) -> chart.Limit | None:
+def _lowest(record: Content, name: str) -> chart.Limit | None:
     """Where quality passes the agreed limit: a fall that policy allows from the first wave."""
     fall, first = record.limits.get("quality"), _first(record.waves, name)
     if fall is None or first is None or len(record.waves) == 1:
@@ -161,9 +163,9 @@ def _lowest(record: Record, name: str) -> chart.Limit | None:
     return chart.Limit(first - fall, f"Limit, {writing.points(fall)} below the first test")
 
 
-def _beside_gap(record: Record, name: str, gap: Measure | None) -> str:
+def _beside_gap(record: Content, name: str, gap: Measure | None) -> str:
     limit = record.limits.get("fairness")
-    if gap is None or not gap.shown:
+    if gap is None or not measures.is_shown(gap):
         return ""
     if limit is not None:
         return f"limit is {writing.points(limit)}"
@@ -180,20 +182,20 @@ def _widest_gap(latest: Wave | None, name: str, findings: Sequence[Finding]) -> 
     measured = latest.measures.get(gap) if latest else None
     judged = [f.value for f in findings if f.rule == "fairness" and f.value is not None]
     if measured is None and judged:
-        return gap, Measure(value=max(judged))
+        return gap, Measure(value=max(judged), low=None, high=None, status="ok")
     return gap, measured
 
 
 def _of_latest_wave(findings: Sequence[Finding], latest: Wave | None) -> list[Finding]:
     """Worst first; otherwise in the order of the record."""
     order = [Verdict.BEYOND, Verdict.UNKNOWN, Verdict.WITHIN]
-    of_it = [f for f in findings if latest and f.wave.rpartition("/")[2] == latest.name]
-    return sorted(of_it, key=lambda finding: order.index(finding.verdict))
+    of_it = [f for f in findings if latest and f.wave == latest.name]
+    return sorted(of_it, key=lambda finding: order.index(Verdict(finding.verdict)))
 
 
 def _verdict(findings: Sequence[Finding]) -> Tag | None:
     """Beyond if any check is; within only if every check could tell."""
-    return Tag(*_VERDICTS[findings[0].verdict]) if findings else None
+    return Tag(*_VERDICTS[Verdict(findings[0].verdict)]) if findings else None
 
 
 def _in_words(drawn: chart.Chart | None) -> str:
@@ -259,7 +261,9 @@ def _groups(latest: Wave | None, names: Sequence[str], units: str, *, with_range
 
 def _group_row(group: Group, names: Sequence[str], units: str, *, with_range: bool) -> Row:
     if group.status != "ok":
-        return Row(group.label, hidden=f"Not shown: too few {units} to publish safely")
+        return Row(
+            group.label, hidden=_HIDDEN.get(group.status, f"Not shown: too few {units} to publish safely")
+        )
     cells = [measures.written(name, group.measures.get(name)) for name in names]
     if with_range:
         cells.append(measures.likely_range(names[0], group.measures.get(names[0])))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dashboards.public import writing
-from dashboards.public.record import Measure
+from sandbox.disclosure.content import Measure
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,12 @@ _MEANINGS = {
     ),
 }
 
+_WHY_NOT = {
+    "too few": "Too few to tell",
+    "suppressed": "Not shown",
+    "not measured": "Not measured",
+    "reference": "Nothing to compare with",
+}
 _HEADLINES = {"binary": "auc", "multiclass": "accuracy", "regression": "r2"}
 
 
@@ -107,19 +113,22 @@ def meaning(name: str) -> Meaning:
     return Meaning(name.replace("_", " ").capitalize(), "")
 
 
+def is_shown(measure: Measure) -> bool:
+    return measure.status == "ok" and measure.value is not None
+
+
 def written(name: str, measure: Measure | None) -> str:
     """The value, or why there is none."""
     if measure is None:
         return "Not measured"
-    if measure.shown:
-        assert measure.value is not None
+    if measure.status == "ok" and measure.value is not None:
         return meaning(name).write(measure.value)
-    return "Too few to tell" if measure.status in {"too few", "suppressed"} else "Cannot be worked out"
+    return _WHY_NOT.get(measure.status, "Cannot be worked out")
 
 
 def likely_range(name: str, measure: Measure | None) -> str:
     """'0.79 to 0.82', or empty."""
-    if measure is None or not measure.shown or measure.low is None or measure.high is None:
+    if measure is None or not is_shown(measure) or measure.low is None or measure.high is None:
         return ""
     write = writing.points if name == "calibration_bias" else meaning(name).write
     low = write(measure.low).removesuffix(" points").removesuffix(" point")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboards.public import feed, figures, measures, writing
-from dashboards.public.record import Record, document, read
+from dashboards.public.record import document, read
+from sandbox.disclosure.content import Content
 from sandbox.errors import Invalid, Problem, Refused
 from sandbox.records import Release
 
@@ -50,7 +51,7 @@ def render(releases: Sequence[Release]) -> dict[str, bytes]:
     return dict(sorted(files.items()))
 
 
-def _check_names(records: Sequence[Record]) -> None:
+def _check_names(records: Sequence[Content]) -> None:
     names = [record.model for record in records]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -58,14 +59,14 @@ def _check_names(records: Sequence[Record]) -> None:
         raise Invalid("The register", problems)
 
 
-def _page_files(release: Release, record: Record) -> Iterator[tuple[str, bytes]]:
+def _page_files(release: Release, record: Content) -> Iterator[tuple[str, bytes]]:
     page, title = figures.page(record), f"What changed: {record.words.title}"
     yield "index.html", _html("model.html", record=record, page=page, digest=release.id, root="../../")
     yield "record.json", document(release)
     yield feed.FILE, feed.atom(f"model {record.model}", title, [record], {record.model: "./"})
 
 
-def _entry(record: Record) -> dict[str, object]:
+def _entry(record: Content) -> dict[str, object]:
     page = figures.page(record)
     return {"record": record, "page": page, "figure": page.figures[0], "tests": page.figures[-1]}
 
@@ -81,14 +82,10 @@ def _json(value: object) -> bytes:
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def finalise(value: object) -> object:
-        return writing.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=finalise,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters |= {
         "number": writing.number, "share": writing.share, "count": writing.count,

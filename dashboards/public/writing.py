@@ -1,4 +1,4 @@
-"""How numbers, days and other people's words are written on a public page.
+"""How numbers and days are written on a public page.
 
 A number is written as the record holds it, so that a reader who looks in the record finds it: shares
 move the decimal point by two places, and counts get commas. Nothing is rounded a second time.
@@ -10,21 +10,16 @@ import re
 from datetime import date
 from decimal import Decimal
 
-# Controls that would break XML, and bidirectional overrides that make text read as something else.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    "November", "December",
+)  # fmt: skip
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _PEOPLE = re.compile(
     r"\b(person|people|patient|resident|pupil|student|child|adult|citizen|participant|respondent|claimant"
     r"|tenant|worker|employee|man|woman|individual)\b",
     re.IGNORECASE,
 )
-
-
-def plain(text: str) -> str:
-    """The text with control characters and direction overrides made visible as U+FFFD."""
-    return _UNSAFE.sub("\ufffd", text)
 
 
 def number(value: float) -> str:
@@ -63,14 +58,16 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def day(value: date) -> str:
-    """'16 November 2026'."""
-    return f"{value.day} {value:%B %Y}"
+def day(iso: str) -> str:
+    """'2026-11-16' -> '16 November 2026'."""
+    value = date.fromisoformat(iso)
+    return f"{value.day} {_MONTHS[value.month - 1]} {value.year}"
 
 
-def short_day(value: date) -> str:
-    """'16 Nov 2026'."""
-    return f"{value.day} {value:%b %Y}"
+def short_day(iso: str) -> str:
+    """'2026-11-16' -> '16 Nov 2026'."""
+    value = date.fromisoformat(iso)
+    return f"{value.day} {_MONTHS[value.month - 1][:3]} {value.year}"
 
 
 def contact_link(contact: str) -> str:

@@ -22,6 +22,7 @@ from dashboards.public.cli import latest_releases, site
 from dashboards.public.record import document, read
 from dashboards.public.serve import app
 from dashboards.public.site import build, render
+from sandbox.disclosure import rules
 from sandbox.errors import Invalid, NotFound, Refused
 from sandbox.records import Event, Release
 from sandbox.storage.store import Store
@@ -100,6 +101,11 @@ def numbers_of(value):
     return {exact, exact * 100}
 
 
+@pytest.mark.parametrize("name", CONTENTS)
+def test_the_releases_of_these_tests_keep_the_rules_of_the_exit_gate(name):
+    assert rules.problems(content(name)) == []
+
+
 def test_every_number_on_every_page_is_in_its_record():
     files = render(every())
     for of in CONTENTS.values():
@@ -160,7 +166,8 @@ def test_the_notice_says_what_is_beyond_its_limit_and_nothing_of_earlier_waves()
     ],
 )
 def test_the_notice_never_claims_more_than_the_checks_could_tell(verdicts, says):
-    finding = {"day": "2018-07-31", "wave": "2018-07", "rule": "quality", "sentence": "A check."}
+    finding = {"day": "2018-07-31", "wave": "2018-07", "rule": "quality", "sentence": "A check.",
+               "value": None, "limit": 0.03}  # fmt: skip
     text = Visible(page(content(findings=[finding | {"verdict": v} for v in verdicts]))).text
     assert says in text[text.index("last updated") : text.index("Quality now")]
     assert "Outside agreed limits" not in text
@@ -170,6 +177,8 @@ def test_a_group_too_small_to_publish_says_so_and_shows_no_figure():
     row = re.search(r'<th scope="row" dir="auto">Not recorded</th>(.*?)</tr>', page(content()))
     assert "Not shown: too few records to publish safely" in row[1]
     assert not numbers(re.sub(r"<[^>]*>", "", row[1]))
+    row = re.search(r'<th scope="row" dir="auto">Calderdale</th>(.*?)</tr>', page(content()))
+    assert "Not shown, to protect a smaller group" in row[1]
 
 
 def test_a_measure_that_could_not_be_worked_out_is_said_in_words_never_as_nought():
@@ -234,10 +243,9 @@ def test_hostile_words_stay_words(text):
     of = content()
     of["words"] = dict.fromkeys(of["words"], text)
     of["dataset"] |= {"title": text, "attribution": text, "licence": text, "unit_means": text}
-    of["task"]["question"] = of["privacy"]["unit"] = of["publication"]["mechanism"] = text
+    of["task"]["question"] = of["privacy"]["unit"] = of["purpose"] = text
     of["findings"][0]["sentence"] = of["history"][0]["what"] = text
     of["waves"][-1]["groups"][0] |= {"label": text, "attribute_title": text}
-    of["waves"][-1]["measures"][text] = {"value": 0.5, "low": 0.4, "high": 0.6, "status": "ok"}
     files = render([release(of)])
     for name in ("index.html", "models/formal-outcome/index.html"):
         written = files[name].decode()
@@ -251,17 +259,16 @@ def test_hostile_words_stay_words(text):
 
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2066", "\x00", "\x1b", "\x85"])
-def test_a_control_or_direction_override_is_made_visible(character):
+def test_words_with_controls_or_direction_overrides_reach_no_page(character):
     of = content()
-    of["words"]["title"] = of["history"][0]["what"] = f"safe{character}elif"
-    files = render([release(of)])
-    for name in ("index.html", "models/formal-outcome/index.html", "models/formal-outcome/changes.atom"):
-        written = files[name].decode()
-        assert character not in written
-        assert "safe\ufffdelif" in written
+    of["words"]["title"] = of["waves"][-1]["groups"][0]["label"] = f"safe{character}elif"
+    with pytest.raises(Invalid, match="words.title") as refusal:
+        page(of)
+    assert "waves.2.groups.0.label" in str(refusal.value)
+    assert character not in str(refusal.value)
 
 
-@pytest.mark.parametrize("model", ["../../etc", "a/b", "", "..", "A", "a\n", ".x"])
+@pytest.mark.parametrize("model", ["../../etc", "a/b", "", "..", "A", "a\n", ".x", "a b"])
 def test_a_model_name_that_is_no_folder_name_is_refused(model, tmp_path):
     with pytest.raises(Invalid, match="model"):
         build([release(content(model=model))], tmp_path / "public")
@@ -274,6 +281,11 @@ def test_a_figure_that_is_no_number_is_refused(value):
     of["waves"][0]["measures"]["auc"]["value"] = value
     with pytest.raises(Invalid, match="waves.0.measures.auc.value"):
         page(of)
+
+
+def test_a_day_that_never_was_is_refused():
+    with pytest.raises(Invalid, match="updated: is no day of the calendar"):
+        page(content(updated="2026-02-30"))
 
 
 def test_a_release_with_several_faults_is_refused_with_all_of_them():
