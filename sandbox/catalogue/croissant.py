@@ -6,6 +6,7 @@ reads text back as bytes: it validates what is published and never reads Parquet
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -89,7 +90,7 @@ def _mlcroissant_problems(document: Json) -> list[Problem]:
     import mlcroissant
 
     try:
-        mlcroissant.Dataset(jsonld=document)
+        mlcroissant.Dataset(jsonld=copy.deepcopy(document))  # it changes what it reads
     except mlcroissant.ValidationError as error:
         said, _, _warnings = str(error).partition("warning(s)")
         lines = [line.strip()[1:].strip() for line in said.splitlines() if line.strip().startswith("-")]

@@ -24,7 +24,7 @@ def reads_as(kind_of_arrow: pa.DataType, kind: str) -> bool:
     fits = {
         "number": number,
         "boolean": pt.is_boolean(t) or number,
-        "category": words or pt.is_integer(t) or pt.is_boolean(t),
+        "category": words or pt.is_integer(t) or pt.is_boolean(t) or pt.is_floating(t),
         "identifier": words or pt.is_integer(t),
         "date": pt.is_date(t) or pt.is_timestamp(t),
         "text": words or pt.is_binary(t) or pt.is_large_binary(t),
@@ -73,8 +73,16 @@ def days(values: pa.ChunkedArray) -> Floats:
 
 
 def words(values: pa.ChunkedArray) -> pa.Array:
-    """A category or identifier column as strings; whole numbers and booleans are written out."""
+    """A category or identifier column as strings; numbers and booleans are written out.
+
+    A whole float is written as a whole number: pandas turns whole numbers with gaps into floats.
+    """
     column = plain(values)
+    if pt.is_floating(column.type):
+        raw = numbers(column)
+        whole = np.isfinite(raw) & (raw == np.floor(raw)) & (np.abs(raw) < 2**53)
+        written = pa.array(np.where(whole, raw, 0).astype(np.int64)).cast(pa.string())
+        return pc.if_else(pa.array(whole), written, pa.array(raw, from_pandas=True).cast(pa.string()))
     return column if pt.is_string(column.type) else pc.cast(column, pa.string())
 
 
@@ -152,7 +160,8 @@ def text_bytes(values: pa.ChunkedArray, length: int) -> tuple[NDArray[np.int64],
 
 def scaled(raw: NDArray[Any], low: float, high: float) -> Floats:
     """From [low, high] to [-1, 1], clipped; NaN stays NaN."""
-    return (np.clip(raw, low, high) - low) / (high - low) * 2 - 1
+    share: Floats = (np.clip(raw, low, high) - low) / (high - low)
+    return share * 2 - 1
 
 
 def unscaled(values: NDArray[Any], low: float, high: float) -> Floats:
