@@ -11,11 +11,21 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-_AVERAGES = frozenset(
-    ("auc", "macro_auc", "average_precision", "accuracy", "f1", "log_loss", "brier", "r2", "mae", "rmse")
-    + ("calibration_bias", "calibration_slope", "ece", "outcome_rate", "selection_rate", "tpr", "fpr", "ppv")
-)
-MEASURES = _AVERAGES | {f"{name}_gap" for name in _AVERAGES} | {"calibration_gap"}
+_QUALITY = {
+    "auc",
+    "macro_auc",
+    "average_precision",
+    "accuracy",
+    "f1",
+    "log_loss",
+    "brier",
+    "r2",
+    "mae",
+    "rmse",
+}
+_RATES = {"outcome_rate", "selection_rate", "tpr", "fpr", "ppv", "ece"}
+_AVERAGES = _QUALITY | _RATES | {"calibration_bias", "calibration_slope"}
+MEASURES = frozenset(_AVERAGES | {f"{name}_gap" for name in _AVERAGES} | {"calibration_gap"})
 """Averages and rates over many records. Never a minimum, maximum, median or another single record's
 value (SDC handbook: unsafe statistics)."""
 

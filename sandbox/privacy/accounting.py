@@ -68,7 +68,7 @@ def with_steps(event: Json, steps: int) -> Json:
 def checked(event: Any) -> Json:
     """The event in canonical form; raises Refused, in one sentence, for anything that is not one."""
     kind = event.get("event") if isinstance(event, dict) else None
-    if kind not in _KEYS:
+    if not isinstance(kind, str) or kind not in _KEYS:
         raise Refused(f"A charge is one of the events {', '.join(sorted(_KEYS))}.")
     if event.keys() - {"event"} != _KEYS[kind]:
         raise Refused(f"The event {kind} has exactly these fields: {', '.join(sorted(_KEYS[kind]))}.")

@@ -43,6 +43,8 @@ def show(box: Sandbox, pool: str | None) -> None:
 def _table(found: list[BudgetStatus], store: Store) -> Table:
     from rich.table import Table
 
+    from sandbox.privacy.accounting import ADJACENCY
+
     table = Table(
         "pool", "unit", "adjacency", "promised ε", "δ", "used", "left", "charges", "one more request",
         box=None, padding=(0, 1),
@@ -52,16 +54,21 @@ def _table(found: list[BudgetStatus], store: Store) -> Table:
     units = _units(store)
     for s in found:
         table.add_row(
-            s.pool, units.get(s.pool, "not charged yet"), "add/remove", f"{s.epsilon:g}", f"{s.delta:g}",
+            s.pool, units.get(_population(s.pool), "?"), ADJACENCY, f"{s.epsilon:g}", f"{s.delta:g}",
             f"{s.share:.1%}", f"{1 - s.share:.1%}", str(s.charges), f"ε ≤ {_down(s.largest)}",
         )  # fmt: skip
     return table
 
 
 def _units(store: Store) -> dict[str, str]:
-    from sandbox.records import Charge
+    """The privacy unit of each population, as the cards of its datasets name it."""
+    from sandbox.records import Dataset
 
-    return {charge.pool: charge.unit for charge in store.all(Charge)}
+    return {d.population: d.card["ndl:dataset"]["unit"] for d in store.all(Dataset)}
+
+
+def _population(pool: str) -> str:
+    return pool.partition(":")[2].partition("/")[0]
 
 
 def _down(epsilon: float) -> str:

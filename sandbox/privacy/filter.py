@@ -68,8 +68,9 @@ def gaussian_epsilon(cost: float, order: float, delta: float) -> float:
     from scipy.special import log_ndtr
 
     mu = math.sqrt(2 * cost / order)
-    if not math.isfinite(mu):
-        return math.inf
+    most = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta))  # the tail bound: never too little
+    if not mu < 100:
+        return most  # so large that only its size matters
 
     def excess(epsilon: float) -> float:
         above = math.exp(log_ndtr(mu / 2 - epsilon / mu))
@@ -77,4 +78,4 @@ def gaussian_epsilon(cost: float, order: float, delta: float) -> float:
 
     if mu == 0 or excess(0.0) <= 0:
         return 0.0
-    return float(brentq(excess, 0.0, mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta)), xtol=1e-12))
+    return float(brentq(excess, 0.0, most, xtol=1e-12))
