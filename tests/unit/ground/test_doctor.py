@@ -1,0 +1,56 @@
+"""The doctor finds what is not fit and says how to mend it."""
+
+from pathlib import Path
+
+from sandbox.doctor.checks import examine
+from sandbox.settings import load
+
+
+def found(tmp_path, **environ):
+    settings = load(None, {"NDL_STORAGE__FOLDER": str(tmp_path), **environ})
+    return {check.part: check for check in examine(settings)}
+
+
+def test_every_part_of_the_issue_is_examined(tmp_path):
+    parts = " ".join(found(tmp_path))
+    for part in (
+        "isolation: bubblewrap",
+        "seccomp",
+        "Landlock",
+        "cgroups",
+        "database",
+        "MLflow",
+        "chromium",
+        "folder",
+    ):
+        assert part in parts
+
+
+def test_a_fresh_folder_is_fit(tmp_path):
+    assert all(check.fit for check in found(tmp_path).values() if check.needed)
+
+
+def test_a_damaged_database_is_found(tmp_path):
+    (tmp_path / "ndl.db").write_bytes(b"not a database at all" * 100)
+    check = found(tmp_path)["database"]
+    assert not check.fit
+    assert check.mend
+
+
+def test_a_database_server_that_does_not_answer_is_found(tmp_path):
+    check = found(tmp_path, NDL_STORAGE__DATABASE="sqlite:////nowhere/at/all/ndl.db")["database"]
+    assert not check.fit
+    assert "storage.database" in check.mend
+
+
+def test_a_missing_tool_comes_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    checks = found(tmp_path)
+    assert not checks["isolation: bubblewrap"].fit
+    assert "apt-get install bubblewrap" in checks["isolation: bubblewrap"].mend
+    assert "apt-get install chromium" in checks["chromium (browser tests)"].mend
+
+
+def test_looking_changes_nothing(tmp_path):
+    found(tmp_path / "none")
+    assert not Path(tmp_path / "none").exists()
