@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sandbox.api import Sandbox
+from sandbox.catalogue.generate_cli import generate
 
 if TYPE_CHECKING:
     from sandbox.catalogue.card import Card, WaveSource
@@ -25,6 +26,9 @@ def dataset() -> None:
 @click.group()
 def wave() -> None:
     """Waves: dated slices of held-out records."""
+
+
+dataset.add_command(generate)
 
 
 @dataset.command("add")
@@ -83,7 +87,7 @@ def check_dataset(box: Sandbox, folder: Path) -> None:
     with box.console.status("Checking the card and the records"):
         card = check_card(folder)
     counted = f"{len(card.columns)} columns, {len(card.tasks)} tasks, {len(card.waves)} later waves"
-    box.console.print(f"The card of {card.name} is sound: {counted}.", soft_wrap=True)
+    box.console.print(f"The card of {card.name} is sound ({counted}).", soft_wrap=True)
 
 
 @dataset.command("dummy")

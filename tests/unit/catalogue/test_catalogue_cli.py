@@ -31,7 +31,7 @@ def place(section: dict[str, Any], folder: Callable[..., Path]) -> Path:
 
 
 def test_a_custodian_checks_adds_and_lists(ndl: Callable[..., Result], place: Path) -> None:
-    assert "sound: 9 columns, 3 tasks, 1 later waves" in ndl(dataset, "check", place).output
+    assert "sound (9 columns, 3 tasks, 1 later waves)" in ndl(dataset, "check", place).output
     assert "No dataset is here yet" in ndl(dataset, "list").output
     added = ndl(dataset, "add", place)
     assert added.exit_code == 0, added.exception
@@ -94,3 +94,24 @@ def test_dummy_records_are_made_from_a_folder_or_a_name(
     ndl(dataset, "add", place)
     assert "dummy" in ndl(dataset, "dummy", "jobs", "--rows", 12, "--out", tmp_path / "d").output
     assert (tmp_path / "d" / "jobs-dummy-12.parquet").is_file()
+
+
+def test_synthetic_people_are_made_and_brought_in(ndl: Callable[..., Result], tmp_path: Path) -> None:
+    out = tmp_path / "people"
+    made = ndl(
+        dataset, "generate", out, "--rows", 600, "--waves", 1, "--wave-rows", 300, "--drift", "inputs@1:0.5"
+    )
+    assert made.exit_code == 0, made.exception
+    assert "They are synthetic" in made.output
+    assert ndl(dataset, "add", out).exit_code == 0
+    assert "is accepted" in ndl(wave, "add", "synthetic_health", out / "wave-01.parquet").output
+
+
+@pytest.mark.parametrize("drift", ["inputs", "inputs@soon", "inputs@1:strong"])
+def test_a_drift_that_cannot_be_read_says_how_to_write_one(
+    ndl: Callable[..., Result], tmp_path: Path, drift: str
+) -> None:
+    refused = ndl(dataset, "generate", tmp_path / "people", "--drift", drift)
+    assert refused.exit_code == 2
+    assert "KIND@WAVE" in refused.output
+    assert not (tmp_path / "people").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,15 @@ def test_a_dataset_that_fails_half_way_leaves_nothing_and_can_come_again(
     dataset = bring(box, place)
     assert intake.read_training(dataset).num_rows == dataset.training_rows
     assert list((box.folder / "incoming").iterdir()) == []
+
+
+def test_two_who_bring_in_the_same_dataset_at_once_get_the_same_one(box: Sandbox, place: Path) -> None:
+    store = box.store  # opened before the threads start
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: bring(box, place), range(2)))
+    assert both[0] == both[1] == store.get(Dataset, "jobs")
+    assert intake.read_training(both[0]).num_rows == both[0].training_rows
+    assert sum(line.action == "dataset added" for line in store.audit_lines()) == 1
 
 
 def test_a_side_without_units_is_refused(
