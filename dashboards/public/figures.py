@@ -139,28 +139,31 @@ def _figures(
 
 
 def _beside_quality(record: Content, name: str, quality: Measure | None) -> str:
-    fall, first = record.limits.get("quality"), _first(record.waves, name)
     if quality is None or not measures.is_shown(quality):
         return ""
-    if fall is not None and first is not None and len(record.waves) > 1:
-        return f"limit: {writing.points(fall)} below {measures.meaning(name).write(first)}"
+    if agreed := _agreed_fall(record, name):
+        return f"limit: {writing.points(agreed[1])} below {measures.meaning(name).write(agreed[0])}"
     reach = measures.likely_range(name, quality)
     return f"likely range {reach}" if reach else ""
 
 
-def _first(waves: Sequence[Wave], name: str) -> float | None:
-    """The measure in the first wave, which later ones are held against; None when it has none."""
-    first = min(waves, key=lambda wave: (wave.day, wave.name), default=None)
-    measure = first.measures.get(name) if first else None
-    return measure.value if measure and measures.is_shown(measure) else None
-
-
 def _lowest(record: Content, name: str) -> chart.Limit | None:
     """Where quality passes the agreed limit: a fall that policy allows from the first wave."""
-    fall, first = record.limits.get("quality"), _first(record.waves, name)
-    if fall is None or first is None or len(record.waves) == 1:
+    agreed = _agreed_fall(record, name)
+    if agreed is None:
         return None
+    first, fall = agreed
     return chart.Limit(first - fall, f"Limit, {writing.points(fall)} below the first test")
+
+
+def _agreed_fall(record: Content, name: str) -> tuple[float, float] | None:
+    """The measure in the first wave, which later ones are held against, and how far it may fall since."""
+    first = min(record.waves, key=lambda wave: (wave.day, wave.name), default=None)
+    measure = first.measures.get(name) if first else None
+    fall = record.limits.get("quality")
+    if measure is None or measure.value is None or fall is None or len(record.waves) == 1:
+        return None
+    return (measure.value, fall) if measures.may_fall(name) else None
 
 
 def _beside_gap(record: Content, name: str, gap: Measure | None) -> str:

@@ -50,7 +50,7 @@ _MEANINGS = {
         "A score of 1 means every prediction is exact. A score of 0 is no better than always "
         "predicting the average.",
     ),
-    "mae": Meaning("Usual error", "How far a prediction is from the truth, on average."),
+    "mae": Meaning("Usual error", "How far a prediction is from the truth, on average. Lower is better."),
     "rmse": Meaning("Typical error", "How far predictions are from the truth; large errors count more."),
     "average_precision": Meaning(
         "Precision over the ranking",
@@ -63,7 +63,7 @@ _MEANINGS = {
         "Calibration error", "How far predictions are from what happened, on average.", writing.points
     ),
     "calibration_bias": Meaning(
-        "Predictions against outcomes",
+        "Usual prediction",
         "What the model predicts on average, compared with what happened.",
         _too_high_or_low,
     ),
@@ -91,12 +91,18 @@ _WHY_NOT = {
     "not measured": "Not measured",
     "reference": "Nothing to compare with",
 }
-_HEADLINES = {"binary": "auc", "multiclass": "accuracy", "regression": "r2"}
+_HEADLINES = {"binary": "auc", "multiclass": "accuracy", "regression": "mae"}
+_LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss", "brier", "ece"})
 
 
 def headline(kind: str) -> str:
     """The measure that stands for quality of this kind of task."""
     return _HEADLINES.get(kind, "auc")
+
+
+def may_fall(name: str) -> bool:
+    """Whether a fall of this measure is for the worse, so that policy limits it."""
+    return name not in _LOWER_IS_BETTER
 
 
 def meaning(name: str) -> Meaning:
@@ -105,7 +111,7 @@ def meaning(name: str) -> Meaning:
     if known:
         return known
     if name.endswith("_gap"):
-        base = _MEANINGS.get(name.removesuffix("_gap"))
+        base = _MEANINGS.get({"calibration_gap": "calibration_bias"}.get(name, name.removesuffix("_gap")))
         title = base.title.lower() if base else name.removesuffix("_gap").replace("_", " ")
         return Meaning(
             f"Widest gap between groups: {title}", "Between the two groups furthest apart.", writing.points

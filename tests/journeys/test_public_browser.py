@@ -18,7 +18,14 @@ from sandbox.records import Release
 
 CHROMIUM = "/usr/bin/chromium"
 RELEASES = Path(__file__).parents[1] / "unit/dashboards/releases.json"
-PAGES = ["", "models/formal-outcome/", "models/digits/", "models/falls-risk/", "no-such-page"]
+PAGES = [
+    "",
+    "models/formal-outcome/",
+    "models/digits/",
+    "models/falls-risk/",
+    "models/burden/",
+    "no-such-page",
+]
 WIDTHS = [1200, 320]
 
 pytestmark = [

@@ -207,6 +207,14 @@ def test_several_answers_are_shown_as_a_share_of_right_ones():
     assert "A score of 0.5" not in text
 
 
+def test_an_error_is_no_score_and_has_no_floor():
+    text = Visible(page(content("regression"))).text
+    assert "Usual error at each test" in text
+    assert "Quality now Not measured" in text
+    assert "Not shown" in text
+    assert "points below" not in text
+
+
 def test_counts_are_called_people_only_when_the_unit_is_a_person():
     assert "Records in the latest test 19,860" in Visible(page(content("crime"))).text
     assert "any single record (one recorded crime)" in Visible(page(content("crime"))).text
@@ -227,7 +235,7 @@ def test_synthetic_data_is_marked_on_the_page_and_in_the_register_and_real_data_
 
 def test_privacy_is_told_in_words_with_epsilon_delta_adjacency_and_unit():
     text = Visible(page(content())).text
-    for part in ("epsilon 0.998", "delta 0.000001", "add/remove", "one recorded crime (crime_id)",
+    for part in ("epsilon 0.998", "delta 0.000001", "add/remove", "The unit of protection is one recorded crime",
                  "3.417 of 8 spent (42.7%)", "17.21 in each count", "Counts under 10 are never shown"):  # fmt: skip
         assert part in text
 
