@@ -1,0 +1,125 @@
+"""`ndl evaluate`, `ndl findings`, `ndl release`: judge models, read the verdicts, publish them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sandbox.api import Sandbox
+    from sandbox.records import Finding
+
+_MARKS = {
+    "beyond tolerance": "[bold red]▲",
+    "within tolerance": "[green]✓",
+    "too little data to tell": "[yellow]?",
+}
+
+
+@click.command()
+@click.option("--due", is_flag=True, required=True, help="Do every evaluation that has no result yet.")
+@click.pass_obj
+def evaluate(box: Sandbox, due: bool) -> None:
+    """Evaluate every hosted model on every wave that has arrived; doing it again changes nothing."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from evaluators.harness import evaluate_due
+    from sandbox.records import Finding
+    from sandbox.roles import Role
+
+    box.person.must_be(Role.OPERATOR, Role.OVERSEER, to="run evaluations")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=box.console, transient=True) as bar:
+        task = bar.add_task("Looking for what is due", total=None)
+
+        def progress(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what or "Done")
+
+        evaluations = evaluate_due(box.store, box.settings, box.person.name, progress)
+    pairs = {(e.model_version, e.wave) for e in evaluations}
+    failed = [e for e in evaluations if e.failure]
+    box.console.print(f"{len(evaluations)} evaluations done, on {len(pairs)} pairs of a model and a wave.")
+    for e in failed:
+        box.console.print(f"[red]Failed[/red] {e.model_version} on {e.wave}, {e.evaluator}: {e.failure}")
+    found = [f for f in box.store.all(Finding) if (f.model_version, f.wave) in pairs]
+    if found:
+        box.console.print(verdicts(found))
+        box.console.print("Why, and what to do: [bold]ndl findings[/bold]")
+
+
+@click.command()
+@click.argument("model", default="")
+@click.option("--all", "everything", is_flag=True, help="Also what is within tolerance.")
+@click.pass_obj
+def findings(box: Sandbox, model: str, everything: bool) -> None:
+    """Say what moved and what to do, for MODEL (a name, or name/version) or every model."""
+    from sandbox.errors import NotFound
+    from sandbox.lifecycle import Verdict
+    from sandbox.records import Finding, ModelVersion
+
+    versions = box.store.all(ModelVersion)
+    if model and not any(model in (v.model, v.id) for v in versions):
+        raise NotFound("model", model, {v.model for v in versions})
+    found = [
+        f
+        for f in box.store.all(Finding)
+        if not model or model in (f.model_version.rsplit("/", 1)[0], f.model_version)
+    ]
+    shown = [f for f in found if everything or f.verdict is not Verdict.WITHIN]
+    levels = ("High", "Medium", "Low")
+    for f in sorted(shown, key=lambda f: (f.model_version, f.wave, levels.index(f.level), f.rule, f.subject)):
+        box.console.print(
+            f"{_MARKS[f.verdict]} {f.level}[/] [bold]{f.model_version}[/bold] {f.rule} ({f.state})"
+        )
+        box.console.print(f"  {f.sentence}", highlight=False, markup=False)
+    hidden = len(found) - len(shown)
+    if hidden:
+        box.console.print(f"{hidden} more within tolerance; --all shows them.")
+    elif not found:
+        box.console.print("No findings yet. Evaluate what is due: [bold]ndl evaluate --due[/bold]")
+
+
+@click.command()
+@click.argument("model_version", default="", metavar="[MODEL/VERSION]")
+@click.option("--all", "everything", is_flag=True, help="One release for every model.")
+@click.pass_obj
+def release(box: Sandbox, model_version: str, everything: bool) -> None:
+    """Publish what may be said of MODEL/VERSION; charged to each wave's privacy budget, once."""
+    from evaluators import publication
+
+    if bool(model_version) == everything:
+        raise click.UsageError("Name one MODEL/VERSION, or say --all.")
+    if everything:
+        releases = publication.publish_all(box.store, box.settings, box.person)
+    else:
+        releases = [publication.publish(box.store, box.settings, model_version, box.person)]
+    for made in releases:
+        box.console.print(f"{made.model_version} released as {made.id[:16]}", highlight=False)
+    if not releases:
+        box.console.print("No model to release. Train one first: [bold]ndl train[/bold]")
+
+
+def verdicts(found: Iterable[Finding]) -> Table:
+    """A table of the worst answer of each rule, for each model version and wave."""
+    from rich.table import Table
+
+    from sandbox.lifecycle import Verdict
+
+    order = [Verdict.WITHIN, Verdict.UNKNOWN, Verdict.BEYOND]
+    rules = ["quality", "calibration", "fairness", "input drift", "score drift", "outcome drift"]
+    worst: dict[tuple[str, str], dict[str, Verdict]] = {}
+    for f in found:
+        row = worst.setdefault((f.model_version, f.wave), {})
+        row[f.rule] = max(row.get(f.rule, Verdict.WITHIN), f.verdict, key=order.index)
+    table = Table(title="Verdicts", title_justify="left")
+    table.add_column("model")
+    table.add_column("wave")
+    for rule in rules:
+        table.add_column(rule)
+    for (model, wave), row in sorted(worst.items()):
+        table.add_row(model, wave, *(f"{_MARKS[row[r]]} {row[r]}[/]" if r in row else "" for r in rules))
+    return table

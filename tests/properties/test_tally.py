@@ -1,0 +1,64 @@
+"""Whatever the sharding, a tally is the same to the last bit; what lies outside its axes is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluators import axes
+from sandbox.tally import Axis, Table, Tally
+
+AXES = (Axis("group", ("a", "b", "c")), Axis("score", tuple("01234567")))
+RECORDS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 7)), max_size=200)
+
+
+def tally(records):
+    places = np.array(records, np.int64).reshape(-1, 2)
+    return Tally({"t": Table.count(AXES, places[:, 0], places[:, 1]), "g": Table.count(AXES[:1], places[:, 0])})
+
+
+@given(RECORDS, st.lists(st.integers(0, 200), max_size=6), st.randoms(use_true_random=False))
+def test_any_sharding_in_any_order_gives_bit_identical_tallies(records, cuts, random):
+    whole = tally(records)
+    random.shuffle(records)
+    edges = [0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]
+    shards = [tally(records[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    random.shuffle(shards)
+    while len(shards) > 1:  # merge as a tree, as workers would
+        left = shards.pop(random.randrange(len(shards)))
+        right = shards.pop(random.randrange(len(shards)))
+        shards.append(left + right)
+    assert shards[0].to_bytes() == whole.to_bytes()
+
+
+@given(RECORDS)
+def test_every_record_is_in_exactly_one_cell_of_each_table(records):
+    assert all(table.total == len(records) for table in tally(records).tables.values())
+
+
+@given(RECORDS, st.sampled_from([(-1, 0), (3, 0), (0, 8), (0, -1), (2**40, 0)]))
+def test_a_record_outside_the_axes_is_refused(records, stray):
+    with pytest.raises(ValueError, match="outside the axis"):
+        tally([*records, stray])
+
+
+@given(RECORDS, st.tuples(st.integers(0, 2), st.integers(0, 7)))
+def test_one_more_record_changes_one_count_by_one(records, extra):
+    before, after = tally(records)["t"].counts, tally([*records, extra])["t"].counts
+    assert np.abs(after - before).sum() == 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
+@settings(max_examples=50)
+def test_a_score_lies_between_the_edges_of_its_bin_on_every_axis(scores):
+    places = axes.score_positions(np.array(scores))
+    for bins in (1024, 256, 16):
+        edges, at = axes.score_edges(bins), axes.coarser(places, bins)
+        assert np.all(edges[at] <= scores)
+        assert np.all((scores < edges[at + 1]) | (at == bins - 1))
+
+
+@given(st.sampled_from([float("nan"), -1e-9, 1 + 1e-9, float("inf")]))
+def test_a_score_that_is_no_probability_is_refused(score):
+    with pytest.raises(ValueError, match="not a probability"):
+        axes.score_positions(np.array([0.5, score]))
