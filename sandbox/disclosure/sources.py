@@ -29,6 +29,7 @@ def problems(view: Transaction, model: ModelVersion, content: Json) -> list[Prob
     waves = {w.name: w for w in view.all(Wave, dataset=dataset.name) if w.state is WaveState.ACCEPTED}
     return [
         *_identity(model, content),
+        *_certified(run.certificate, content),
         *_wording(content, _with_titles(written)),
         *_known_waves(content, waves),
     ]
@@ -40,6 +41,16 @@ def _identity(model: ModelVersion, content: Json) -> Iterator[Problem]:
         yield Problem("content", "is not about this model version as it stands now")
     if content["dataset"]["name"] != model.dataset:
         yield Problem("dataset.name", "is not the dataset of this model")
+
+
+def _certified(certificate: Json, content: Json) -> Iterator[Problem]:
+    """What is released about privacy is what the run's certificate says, rounded at most."""
+    said = content["privacy"]
+    for name in ("epsilon", "delta", "noise_multiplier", "steps", "adjacency"):
+        known = certificate.get(name)
+        rounded = round(known, 3) if isinstance(known, float) else known
+        if known is None or said[name] not in (known, rounded):
+            yield Problem(f"privacy.{name}", "is not what the training run's certificate says")
 
 
 def _wording(content: Json, written: set[str]) -> Iterator[Problem]:

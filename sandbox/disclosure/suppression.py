@@ -29,7 +29,7 @@ def suppress(content: Json) -> Json:
         for part in (wave, *wave["groups"]):
             if _is_small(part, threshold):
                 _withhold(part, "too few")
-            part["n"] = None if part["n"] is None else rounded_count(part["n"], round_to)
+            part["n"] = None if part["n"] is None else _shown(part["n"], threshold, round_to)
             part["measures"] = {name: _measure(m, threshold) for name, m in part["measures"].items()}
     for finding in content["findings"]:
         finding["value"], finding["limit"] = _rounded(finding["value"]), _rounded(finding["limit"])
@@ -41,6 +41,11 @@ def suppress(content: Json) -> Json:
 def rounded_count(n: int, round_to: int) -> int:
     """The nearest multiple; halves go up."""
     return (int(n) + round_to // 2) // round_to * round_to
+
+
+def _shown(n: int, threshold: int, round_to: int) -> int:
+    least = -(-threshold // round_to) * round_to  # 12 is shown as 15, not 10, where 12 is the threshold
+    return max(rounded_count(n, round_to), least)
 
 
 def significant(rate: float) -> float:

@@ -1,0 +1,132 @@
+"""Noise is charged before it is drawn, drawn once, and replayed for ever."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sandbox.disclosure import noisy
+from sandbox.disclosure.noisy import noisy_tally
+from sandbox.errors import BudgetExhausted, Refused
+from sandbox.lifecycle import WaveState
+from sandbox.privacy import ledger, mechanisms
+from sandbox.records import Charge
+from sandbox.tally import Tally
+
+POOL = "held-out:crimes/2016"
+
+
+@pytest.fixture
+def ask(store, settings, card, model, wave, tally):
+    def ask(**other):
+        known = {"store": store, "settings": settings, "card": card, "model_version": model, "wave": wave}
+        return noisy_tally(**(known | {"tally": tally, "person_name": "omar"} | other))
+
+    return ask
+
+
+def test_asking_again_gives_the_same_bytes_for_one_charge(ask, store, settings):
+    first = ask()
+    dearer = settings.model_copy(
+        update={"publication": settings.publication.model_copy(update={"epsilon": 2})}
+    )
+    again = ask(settings=dearer)
+    assert again.to_bytes() == first.to_bytes()
+    assert (again.epsilon, again.delta) == (0.5, 1e-6)
+    assert ledger.status(store, POOL).charges == 1
+
+
+def test_what_is_stored_is_what_was_returned(ask, store, model, wave):
+    drawn = ask()
+    with store.reading() as view:
+        assert view.tally(f"release|{model.id}|{wave.id}|v1") == drawn.to_bytes()
+
+
+def test_the_charge_names_its_tally_and_is_what_the_noise_costs(ask, store):
+    drawn = ask()
+    [charge] = store.all(Charge)
+    assert (charge.id, charge.pool, charge.unit) == (drawn.charge, POOL, "crime_id")
+    assert charge.purpose == "release|outcome/1|crime/2016|v1"
+    noise = drawn.sigma / mechanisms.l2_sensitivity(1, 2)
+    assert charge.event == {"event": "Gaussian", "noise_multiplier": pytest.approx(noise)}
+
+
+def test_only_the_tables_of_a_release_are_in_it_with_sixteen_score_bins(ask, tally):
+    drawn = ask().tally
+    assert {name: t.counts.shape for name, t in drawn.tables.items()} == {
+        "scores": (2, 16), "scores:district": (4, 2, 16),
+    }  # fmt: skip
+    assert drawn["scores"].axes[1].labels == tally["scores"].axes[1].labels[::64]
+
+
+def test_every_count_has_noise_of_the_stated_size_around_the_merged_count(ask, card, tally):
+    drawn = ask()
+    exact = noisy.released_tables(card, "solved", tally)
+    noise = np.concatenate([(drawn.tally[n].counts - exact[n].counts).ravel() for n in exact])
+    assert exact["scores"].total == exact["scores:district"].total == 2000
+    assert 0.6 < noise.std() / drawn.sigma < 1.5  # 160 cells
+    assert abs(noise.mean()) < 6 * drawn.sigma / np.sqrt(noise.size)
+
+
+def test_more_rows_a_unit_mean_more_noise(ask, card, store):
+    card.max_rows_per_unit = 3
+    sigma = ask().sigma
+    assert sigma == pytest.approx(3 * 2**0.5 * mechanisms.noise_multiplier(0.5, 1e-6), abs=0.001)
+
+
+def test_another_model_on_the_same_wave_pays_again_from_the_same_budget(ask, store, model):
+    one = ask()
+    other = ask(model_version=dataclasses.replace(model, id="outcome/2", version=2))
+    assert ledger.status(store, POOL).charges == 2
+    assert (one.tally["scores"].counts != other.tally["scores"].counts).any()
+
+
+def test_when_the_wave_has_nothing_left_no_noise_is_drawn(ask, store, settings, model, monkeypatch):
+    large = settings.publication.model_copy(update={"epsilon": 2.98})
+    ask(settings=settings.model_copy(update={"publication": large}))
+
+    def never(*_):
+        raise AssertionError("noise was drawn")
+
+    monkeypatch.setattr(mechanisms.DiscreteGaussian, "release", never)
+    with pytest.raises(BudgetExhausted):
+        ask(model_version=dataclasses.replace(model, id="outcome/2"))
+
+
+def test_a_crash_after_the_charge_keeps_it_and_the_next_call_pays_anew(ask, store, monkeypatch):
+    def crash(*_):
+        assert ledger.status(store, POOL).charges == 1  # durable before noise is drawn
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mechanisms.DiscreteGaussian, "release", crash)
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+    drawn = ask()
+    assert ledger.status(store, POOL).charges == 2
+    assert ask().to_bytes() == drawn.to_bytes()
+
+
+def test_of_two_processes_the_first_to_store_gives_the_answer_to_both(ask, store, model, wave, monkeypatch):
+    real, quicker = mechanisms.DiscreteGaussian.release, []
+
+    def slow(self, tables):
+        monkeypatch.setattr(mechanisms.DiscreteGaussian, "release", real)
+        quicker.append(ask())  # while we draw, somebody else asks, draws and stores
+        return real(self, tables)
+
+    monkeypatch.setattr(mechanisms.DiscreteGaussian, "release", slow)
+    assert ask().to_bytes() == quicker[0].to_bytes()
+
+
+def test_quarantined_waves_and_waves_of_other_datasets_are_refused_for_nothing(ask, store, wave):
+    for strange in ({"state": WaveState.QUARANTINED}, {"dataset": "other"}):
+        with pytest.raises(Refused, match="accepted waves"):
+            ask(wave=dataclasses.replace(wave, **strange))
+    assert store.all(Charge) == []
+
+
+def test_a_tally_without_the_tables_of_its_task_is_refused_for_nothing(ask, store, tally):
+    with pytest.raises(Refused, match="scores:district"):
+        ask(tally=Tally({"scores": tally["scores"]}))
+    assert store.all(Charge) == []
