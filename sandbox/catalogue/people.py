@@ -242,7 +242,7 @@ def _problems(plan: PeoplePlan) -> Iterator[Problem]:
     if plan.subject not in SUBJECTS:
         yield Problem("subject", f"not one of {', '.join(SUBJECTS)}", "Name one of them.")
     limits = {
-        "seed": (0, 2**63 - 1), "rows": (100, 100_000_000), "waves": (1, 99), "wave_rows": (10, 100_000_000),
+        "seed": (0, 2**63 - 1), "rows": (100, 100_000_000), "waves": (0, 99), "wave_rows": (10, 100_000_000),
         "sites": (1, 99), "max_rows_per_person": (1, 20), "label_delay_days": (0, 366),
         "canaries": (0, min(plan.rows // 2, 10_000)), "days_between": (1, 366),
     }  # fmt: skip

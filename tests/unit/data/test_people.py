@@ -214,3 +214,9 @@ def test_delta_is_smaller_than_one_in_as_many_people_as_there_are():
 
     assert [delta_for(people) for people in (1, 5_000, 100_000)] == [1e-6] * 3
     assert delta_for(4_000_000) == pytest.approx(1e-8)
+
+
+def test_a_dataset_may_have_no_later_wave_yet(tmp_path):
+    folder = generate(tmp_path / "made", replace(SMALL, waves=0))
+    assert check_card(folder).waves == ()
+    assert {file.name for file in folder.glob("*.parquet")} == {"wave-00.parquet"}
