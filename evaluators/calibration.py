@@ -90,15 +90,17 @@ def slope_of(counts: Array, level: float = intervals.LEVEL) -> Estimate | None:
 
 def ece(counts: Array) -> float:
     """The plain expected calibration error over ten bins of equal size; chance alone makes it positive."""
-    return float(_distance(*_bin_rates(_tenths(counts), counts)))
+    n, rates, predicted = _bin_rates(_tenths(counts), counts)
+    return float((np.abs(rates - predicted) * n).sum() / n.sum())
 
 
 def _ece(bins: list[list[int]], counts: Array, rng: np.random.Generator) -> Estimate:
-    """With chance's share taken off: outcomes are drawn again in each bin at its observed rate."""
+    """With chance's share taken off: outcomes are drawn again in each bin at its own rate."""
     n, rates, predicted = _bin_rates(bins, counts)
-    draws = rng.binomial(n, rates, size=(DRAWS, len(n))) / n
-    distances = np.array(_distance(n, draws, predicted))
-    return intervals.unbiased_distance(_distance(n, rates, predicted), distances, int(n.sum()))
+    share, smooth = n / n.sum(), (rates * n + 0.5) / (n + 1)
+    noise = rng.binomial(n, smooth, size=(DRAWS, len(n))) / n - smooth
+    errors = np.sqrt(smooth * (1 - smooth) / n)
+    return intervals.distance((rates - predicted) * share, noise * share, errors * share, int(n.sum()))
 
 
 def _bin_rates(bins: list[list[int]], counts: Array) -> tuple[Array, Array, Array]:
@@ -107,10 +109,6 @@ def _bin_rates(bins: list[list[int]], counts: Array) -> tuple[Array, Array, Arra
     values = axes.score_values(counts.shape[-1])
     predicted = np.array([(counts[:, b].sum(axis=0) * values[b]).sum() for b in bins]) / n
     return n, rates, predicted
-
-
-def _distance(n: Array, rates: Array, predicted: Array) -> Any:
-    return (np.abs(rates - predicted) * n).sum(axis=-1) / n.sum()
 
 
 def _tenths(counts: Array) -> list[list[int]]:

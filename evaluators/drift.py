@@ -87,10 +87,10 @@ def joined(now: Array, reference: Array, ordered: bool, ends: int) -> tuple[Arra
 def distance(now: Array, reference: Array, rng: np.random.Generator) -> Estimate:
     """The total variation distance of two histograms on the same bins, with chance's part taken off."""
     n, m = int(now.sum()), int(reference.sum())
-    draws = rng.multinomial(n, now / n, size=DRAWS) / n - rng.multinomial(m, reference / m, size=DRAWS) / m
-    return intervals.unbiased_distance(
-        float(np.abs(now / n - reference / m).sum() / 2), np.abs(draws).sum(axis=1) / 2, n
-    )
+    p, q = now / n, reference / m
+    noise = (rng.multinomial(n, p, size=DRAWS) / n - p) - (rng.multinomial(m, q, size=DRAWS) / m - q)
+    errors = np.sqrt(_variance(now, n) + _variance(reference, m))
+    return intervals.distance((p - q) / 2, noise / 2, errors / 2, n)
 
 
 def chi_square(now: Array, reference: Array) -> float:
@@ -107,6 +107,12 @@ def chi_square(now: Array, reference: Array) -> float:
         return 1.0
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
     return float(chi2.sf(((table - expected) ** 2 / expected).sum(), table.shape[1] - 1))
+
+
+def _variance(counts: Array, n: int) -> Array:
+    """Of each bin's share; a bin that happened to be empty has some, too."""
+    smooth = (counts + 0.5) / (n + 1)
+    return np.asarray(smooth * (1 - smooth) / n)
 
 
 def _merged(counts: Array, groups: list[list[int]]) -> Array:

@@ -118,18 +118,25 @@ def worst_gap(groups: Sequence[Leveled], level: float = LEVEL) -> Estimate:
     return Estimate(max(g.value for g in gaps), max(low, 0.0), high, sum(g.n for g in strict))
 
 
-def unbiased_distance(value: float, draws: Array, n: int, level: float = LEVEL) -> Estimate:
-    """A distance that chance alone makes positive, with what chance adds taken off.
+def distance(gaps: Array, noise: Array, errors: Array, n: int, level: float = LEVEL) -> Estimate:
+    """A sum of absolute gaps, which chance alone makes positive, with what chance adds taken off.
 
-    `draws` are the distance in resampled data: their mean shows the bias, their spread the interval
-    (the basic bootstrap). Bounds stay in [0, 1].
+    `noise` holds draws (draws x gaps) of the gaps' sampling errors, `errors` their standard errors. How
+    much chance adds depends on which gaps are truly zero, which nobody knows; so the lower bound takes
+    every gap within 2.5 standard errors for zero (chance then adds most), the upper bound takes none
+    for zero (it adds least), and the value lies between (1 standard error). Both tails are halved for
+    the choosing. Bounds stay in [0, 1]. Simulated cover: 90 to 99 % for nominal 95, from 60 records up.
     """
-    tail = (1 - level) / 2
-    upper, lower = np.quantile(draws, [1 - tail, tail])
-    corrected = min(max(2 * value - float(draws.mean()), 0.0), 1.0)
-    low = min(max(2 * value - float(upper), 0.0), corrected)
-    high = max(min(2 * value - float(lower), 1.0), corrected)
-    return Estimate(corrected, low, high, n)
+    seen, tail = float(np.abs(gaps).sum()), (1 - level) / 4
+
+    def added(least: float) -> Array:
+        kept = np.where(np.abs(gaps) > least * errors, gaps, 0)
+        return np.asarray(np.abs(kept + noise).sum(axis=1) - np.abs(kept).sum())
+
+    value = min(max(seen - float(added(1.0).mean()), 0.0), 1.0)
+    low = seen - float(np.quantile(added(2.5), 1 - tail))
+    high = seen - float(np.quantile(added(0.0), tail))
+    return Estimate(value, min(max(low, 0.0), value), max(min(high, 1.0), value), n)
 
 
 def _root(function: Callable[[float], float], left: float, right: float) -> float:

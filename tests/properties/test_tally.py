@@ -1,5 +1,7 @@
 """Whatever the sharding, a tally is the same to the last bit; what lies outside its axes is refused."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,9 @@ RECORDS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 7)), max_size=200
 
 def tally(records):
     places = np.array(records, np.int64).reshape(-1, 2)
-    return Tally({"t": Table.count(AXES, places[:, 0], places[:, 1]), "g": Table.count(AXES[:1], places[:, 0])})
+    return Tally(
+        {"t": Table.count(AXES, places[:, 0], places[:, 1]), "g": Table.count(AXES[:1], places[:, 0])}
+    )
 
 
 @given(RECORDS, st.lists(st.integers(0, 200), max_size=6), st.randoms(use_true_random=False))
@@ -22,7 +26,7 @@ def test_any_sharding_in_any_order_gives_bit_identical_tallies(records, cuts, ra
     whole = tally(records)
     random.shuffle(records)
     edges = [0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]
-    shards = [tally(records[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    shards = [tally(records[a:b]) for a, b in pairwise(edges)]
     random.shuffle(shards)
     while len(shards) > 1:  # merge as a tree, as workers would
         left = shards.pop(random.randrange(len(shards)))

@@ -92,7 +92,7 @@ def reference_metrics(score, outcome):
     from sklearn import metrics
 
     chosen = score >= 0.5
-    tn, fp, fn, tp = metrics.confusion_matrix(outcome, chosen).ravel()
+    (tn, fp), _ = metrics.confusion_matrix(outcome, chosen)
     return {
         "auc": metrics.roc_auc_score(outcome, score),
         "average_precision": metrics.average_precision_score(outcome, score),

@@ -128,9 +128,7 @@ def test_trouble_with_the_machine_decides_nothing_and_stays_due(world, store, se
     assert len(evaluate_due(store, settings, "operator", load=loads)) == len(BINARY)
 
 
-def test_the_second_of_two_racing_workers_changes_nothing(
-    world, store, settings, loads, people, monkeypatch
-):
+def test_the_second_of_two_racing_workers_changes_nothing(world, store, settings, loads, people, monkeypatch):
     world.wave("w1", people(600))
     world.model()
     late = harness.jobs_due(store, tallies.Tallies(store, settings, loads))

@@ -1,0 +1,156 @@
+"""Intervals hold what they promise, on simulated data; the long versions are in benchmarks/."""
+
+import numpy as np
+import pytest
+
+from evaluators import calibration, coarse, curve, drift, intervals
+from evaluators.axes import score_positions
+from evaluators.base import stream
+from evaluators.noisy import Counts, _binary
+
+ROUNDS = 400
+AT_LEAST = 0.92  # of 400 intervals at 95 %: three standard errors below
+
+
+def population(n, base, slope, rng):
+    score = 1 / (1 + np.exp(-(base + slope * rng.normal(size=n))))
+    return score, (rng.random(n) < score).astype(int)
+
+
+def counts(score, outcome, bins=1024):
+    flat = outcome * bins + score_positions(score) // (1024 // bins)
+    return np.bincount(flat, minlength=2 * bins).reshape(2, bins)
+
+
+@pytest.fixture(scope="module", params=[(-2.5, 1.0), (0.0, 2.5)], ids=["rare", "well separated"])
+def world(request):
+    rng = stream("statistics", *request.param)
+    return request.param, float(curve.auc(counts(*population(400_000, *request.param, rng)))), rng
+
+
+def covered(made, truth):
+    return np.mean([e.low - 1e-12 <= truth <= e.high + 1e-12 for e in made])
+
+
+def test_auc_intervals_cover(world):
+    (base, slope), truth, rng = world
+    made = []
+    for _ in range(ROUNDS):
+        c = counts(*population(150, base, slope, rng))
+        no, yes = c.sum(axis=1)
+        if min(no, yes):
+            made.append(intervals.auc(float(curve.auc(c)), int(yes), int(no)))
+    assert covered(made, truth) >= AT_LEAST
+
+
+def test_calibration_bias_intervals_cover(world):
+    (base, slope), _, rng = world
+    made = [calibration.bias(counts(*population(200, base, slope, rng))) for _ in range(ROUNDS)]
+    assert covered(made, 0.0) >= AT_LEAST
+
+
+def test_calibration_slope_intervals_cover(world):
+    (base, slope), _, rng = world
+    made = [calibration.slope_of(counts(*population(800, base, slope, rng))) for _ in range(150)]
+    assert covered(made, 1.0) >= AT_LEAST - 0.02
+
+
+def test_a_fall_of_nothing_is_rarely_beyond_nothing(world):
+    (base, slope), _, rng = world
+
+    def auc(n):
+        c = counts(*population(n, base, slope, rng))
+        no, yes = c.sum(axis=1)
+        return intervals.auc(float(curve.auc(c)), int(yes), int(no))
+
+    falls = [intervals.difference(auc(400), auc(600)) for _ in range(ROUNDS)]
+    assert covered(falls, 0.0) >= AT_LEAST
+
+
+def test_the_worst_gap_of_equal_groups_reaches_nothing():
+    rng, low = stream("gap"), []
+    for _ in range(ROUNDS):
+        groups = [(int(rng.binomial(300, 0.3)), 300) for _ in range(6)]
+        gap = intervals.worst_gap([lambda level, g=g: intervals.rate(*g, level) for g in groups])
+        low.append(gap.low)
+        assert gap.low <= gap.value <= gap.high
+    assert np.mean(np.array(low) > 0) <= 0.05
+
+
+def test_noisy_intervals_cover_with_the_noise_in_them():
+    rng = stream("noisy")
+    big = counts(*population(400_000, -1.0, 1.2, rng))
+    truth = {name: float(curve.METRICS[name](big)) for name in ("auc", "calibration_bias", "accuracy", "tpr")}
+    hits = dict.fromkeys(truth, 0)
+    for _ in range(150):
+        c = counts(*population(4000, -1.0, 1.2, rng), bins=16)
+        noisy = Counts(c + np.rint(rng.normal(0, 10, c.shape)).astype(int), 10.0, 10)
+        for name, answer in _binary(noisy, tuple(truth)):
+            estimate = answer(0.95)
+            hits[name] += estimate.low <= truth[name] <= estimate.high
+    assert min(hits.values()) / 150 >= 0.90, hits
+
+
+def test_a_noisy_figure_that_drowns_in_its_noise_is_too_few():
+    rng = stream("drowned")
+    c = counts(*population(120, -1.0, 1.2, rng), bins=16)
+    answers = dict(_binary(Counts(c, 14.0, 10), ("auc", "tpr")))
+    assert all(isinstance(answer, int) for answer in answers.values())
+
+
+def test_plain_noisy_answers_are_the_same_when_asked_again():
+    c = counts(*population(4000, -1.0, 1.2, stream("again")), bins=16)
+    first, second = (dict(_binary(Counts(c, 8.0, 10), ("auc",)))["auc"](0.95) for _ in range(2))
+    assert first == second
+    assert first.high - first.low > 2 * coarse.auc_reach(c)
+
+
+@pytest.mark.parametrize("n", [60, 300, 2000])
+def test_two_samples_of_the_same_people_are_never_beyond_tolerance(n):
+    """Distance 0.10, six inputs; the year's promise is 5 %, and here nothing at all is beyond."""
+    rng = stream("same", n)
+    shape = np.array([1, 9, 10, 10, 10, 10, 10, 10, 10, 10, 9, 1]) / 100
+    reference, beyond, ps = rng.multinomial(6000, shape), 0, []
+    for _ in range(300):
+        now = rng.multinomial(n, shape)
+        p = drift.chi_square(now, reference)
+        ps.append(p)
+        beyond += drift.distance(now, reference, rng).low > 0.10 and p < 0.05 / (52 * 6)
+    assert beyond == 0
+    assert np.mean(np.array(ps) < 0.05) < 0.10
+
+
+def test_distances_of_moved_data_are_found_with_their_size():
+    rng = stream("moved")
+    shape = np.full(10, 0.1)
+    for moves, size in (([0.08, -0.08], 0.08), ([0.06, -0.06] * 5, 0.30), ([0, 0], 0.0)):
+        moved = shape + np.pad(moves, (0, 10 - len(moves)))
+        made = [
+            drift.distance(rng.multinomial(1500, moved), rng.multinomial(6000, shape), rng)
+            for _ in range(200)
+        ]
+        assert covered(made, size) >= 0.90
+        assert np.mean([m.value for m in made]) == pytest.approx(size, abs=0.02)
+
+
+def test_fine_bins_join_into_tenths_of_the_reference_with_thin_tails():
+    rng = stream("tails")
+    reference = np.bincount(np.clip(rng.normal(32, 6, 20_000), 0, 63).astype(int), minlength=65)
+    joined, _ = drift.joined(reference, reference, ordered=True, ends=1)
+    shares = joined / joined.sum()
+    assert 10 <= len(joined) <= 13
+    assert shares[0] < 0.03
+    assert shares[-2] < 0.03
+    tail = np.zeros(65, int)
+    tail[60] = 100  # a value the reference hardly has
+    assert drift.joined(tail, reference, ordered=True, ends=1)[0][-2] == 100
+
+
+def test_calibrated_scores_have_an_expected_calibration_error_near_zero():
+    rng = stream("ece")
+    found = []
+    for round_ in range(60):
+        c = counts(*population(500, -1.0, 1.2, rng))
+        found.append(calibration._ece(calibration._tenths(c), c, stream(round_)))
+    assert np.mean([e.low == 0 for e in found]) >= 0.9
+    assert np.mean([e.value for e in found]) < 0.02
