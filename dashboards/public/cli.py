@@ -41,12 +41,14 @@ def build(box: Sandbox, out: Path | None) -> None:
 @click.pass_obj
 def serve(box: Sandbox, out: Path | None, host: str | None, port: int | None) -> None:
     """Serve the public pages until Ctrl-C."""
+    from dashboards.public.serve import app
     from dashboards.public.serve import serve as serve_site
 
+    register = app(out or box.folder / "public")
     serving = box.settings.serving
     host, port = host or serving.host, port or serving.public_port
     box.console.print(f"Public register: http://{host}:{port}/ (Ctrl-C stops it)")
-    serve_site(out or box.folder / "public", host, port)
+    serve_site(register, host, port)
 
 
 def latest_releases(store: Store) -> list[Release]:

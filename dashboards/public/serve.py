@@ -61,8 +61,8 @@ def app(folder: Path) -> Starlette:
     )
 
 
-def serve(folder: Path, host: str, port: int) -> None:
+def serve(site: Starlette, host: str, port: int) -> None:
     """Answers requests until stopped."""
     import uvicorn
 
-    uvicorn.run(app(folder), host=host, port=port, log_level="warning", server_header=False)
+    uvicorn.run(site, host=host, port=port, log_level="warning", server_header=False)
