@@ -31,7 +31,7 @@ def add_dataset(store: Store, settings: Settings, folder: Path, person: Person) 
     card = check_card(folder)
     if stored := _same_dataset(store.all(Dataset, name=card.name), card):
         return stored
-    key = split_key(settings.storage.folder.absolute(), card.name)
+    key = split_key(settings.storage.folder.absolute(), card.population)
     with files.workplace(settings) as work:
         dataset, wave = _split(store, settings, card, folder, key, person, work)
         with store.transaction() as change:

@@ -1,8 +1,8 @@
 """On which side of the split does a unit lie? A keyed hash says so, once and for ever.
 
-blake2b of the unit's name under the dataset's secret key: the side depends on nothing else, so a
-unit never changes sides when rows are added, removed or reordered, and nobody without the key can
-tell, or steer, which side a person is on.
+blake2b of the unit's name under the population's secret key: the side depends on nothing else, so a
+unit never changes sides when rows are added, removed or reordered, a person whom two datasets share
+is on the same side in both, and nobody without the key can tell, or steer, which side a person is on.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def unit_is_held_out(unit: str, key: bytes, share: float) -> bool:
     return int.from_bytes(digest, "big") < share * 2**64
 
 
-def split_key(folder: Path, dataset: str) -> bytes:
-    """The dataset's key in `<folder>/secrets`, made on first use and readable by its owner only."""
+def split_key(folder: Path, population: str) -> bytes:
+    """The population's key in `<folder>/secrets`, made on first use and readable by its owner only."""
     secret = folder / "secrets"
     secret.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = secret / f"{dataset}.key"
+    file = secret / f"{population}.key"
     if file.exists():
         return _whole(file)
     descriptor, fresh = tempfile.mkstemp(dir=secret)  # mode 0600

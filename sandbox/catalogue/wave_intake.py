@@ -96,7 +96,7 @@ def _judge(store: Store, settings: Settings, delivery: Delivery) -> waves.Judgem
     others = [w for w in store.all(Wave, dataset=card.name) if w.id != delivery.wave]
     twin = next((w.name for w in others if w.report["delivered"] == delivery.digest), "")
     earlier = _units_seen(store.get(Dataset, card.name), others, card.unit)
-    key = split_key(settings.storage.folder.absolute(), card.name)
+    key = split_key(settings.storage.folder.absolute(), card.population)
     return waves.judge(card, delivery.file, key, earlier, twin)
 
 

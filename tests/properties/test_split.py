@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.catalogue.split import held_out, split_key, unit_is_held_out
+from sandbox.records import Wave
 
 units = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=60)
 keys = st.binary(min_size=32, max_size=32)
@@ -93,3 +94,27 @@ def test_a_damaged_key_is_never_replaced_in_silence(tmp_path: Path) -> None:
 
 
 KNOWN = [True, False, True, True, False, True, True, True, True, True]
+
+
+def test_a_person_whom_two_datasets_share_is_on_the_same_side_in_both(tmp_path):
+    from sandbox.catalogue import intake
+    from sandbox.catalogue.people import PeoplePlan, generate_linked
+    from sandbox.roles import Person, Role
+    from sandbox.settings import load
+    from sandbox.storage import Store
+
+    settings = load(None, {"NDL_STORAGE__FOLDER": str(tmp_path / "var")})
+    store = Store(f"sqlite:///{tmp_path}/ndl.db")
+    dana = Person("dana", frozenset({Role.CUSTODIAN}))
+    sides = []
+    for folder in generate_linked(tmp_path / "linked", PeoplePlan(rows=1000)):
+        dataset = intake.add_dataset(store, settings, folder, dana)
+        unit = intake.card_of(dataset).unit
+        wave = next(w for w in store.all(Wave, dataset=dataset.name))
+        training = set(intake.read_training(dataset)[unit].to_pylist())
+        sides.append((training, set(intake.read_wave(wave)[unit].to_pylist())))
+    (training_one, held_one), (training_two, held_two) = sides
+    assert training_one & training_two
+    assert held_one & held_two
+    assert not training_one & held_two
+    assert not training_two & held_one
