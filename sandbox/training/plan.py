@@ -1,0 +1,90 @@
+"""How will this model be trained? Chosen from the number of units, the inputs and epsilon alone.
+
+None of these choices looks at a record, so none of them costs privacy. The number of units is treated
+as public: the card's readers see it, and the sampling rate is computed from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from sandbox.errors import Refused
+from sandbox.records import Json
+
+if TYPE_CHECKING:
+    from sandbox.catalogue.encoding import Inputs
+    from sandbox.submissions.manifest import Wishes
+
+Calibrate = Callable[[float, float, float, int], float]
+"""(epsilon, delta, sampling rate, steps) -> noise multiplier."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything DP-SGD needs. `noise_multiplier` is the noise's standard deviation over `clip`."""
+
+    epsilon: float
+    delta: float
+    units: int
+    max_rows_per_unit: int
+    sampling_rate: float
+    steps: int
+    clip: float
+    learning_rate: float
+    loss: str
+    averaged: float = 0.5
+    noise_multiplier: float = math.nan
+
+    @property
+    def expected_batch(self) -> float:
+        """Units a step holds on average: the divisor, because the actual number is private."""
+        return self.units * self.sampling_rate
+
+    def calibrated(self, noise_for: Calibrate) -> Plan:
+        """The same plan with the least noise that keeps its epsilon."""
+        noise = noise_for(self.epsilon, self.delta, self.sampling_rate, self.steps)
+        return replace(self, noise_multiplier=noise)
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+
+def choose(
+    inputs: Inputs,
+    architecture: Json,
+    wishes: Wishes,
+    *,
+    units: int,
+    max_rows_per_unit: int,
+    epsilon: float,
+    budget_delta: float,
+) -> Plan:
+    """A plan without its noise yet. What the developer left open is chosen here.
+
+    Delta is the smaller of the budget's and units^-1.1: a delta of 1/units would allow publishing one
+    person in full. Raises Refused when there is nobody to train on.
+    """
+    if units < 1:
+        raise Refused("There is no unit on the training side, so there is nothing to train on.")
+    linear = architecture.get("recipe") == "logistic"
+    rate = min(1.0, (wishes.batch_size or _batch_size(units, linear)) / units)
+    steps = math.ceil(wishes.epochs / rate) if wishes.epochs else (60 if linear else 200)
+    return Plan(
+        epsilon=epsilon,
+        delta=min(budget_delta, units**-1.1),
+        units=units,
+        max_rows_per_unit=max_rows_per_unit,
+        sampling_rate=rate,
+        steps=steps,
+        clip=wishes.clip or (1.5 if linear and inputs.kind == "binary" else 1.0),
+        learning_rate=wishes.learning_rate or (0.2 if linear else 0.01),
+        loss=inputs.kind,
+    )
+
+
+def _batch_size(units: int, linear: bool) -> int:
+    """Big batches need the least noise in all; a linear model is quick enough for half of everybody."""
+    return math.ceil(min(units * 0.5, max(20_000, units * 0.05))) if linear else math.ceil(0.1 * units)

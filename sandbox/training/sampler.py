@@ -1,0 +1,53 @@
+"""Which units does a step see? Exact Poisson sampling: each unit is in or out, independently, every step."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Two separate streams. Whoever could foresee either could undo the guarantee."""
+
+    sampling: np.random.Generator
+    noise: np.random.Generator
+
+    @classmethod
+    def of_the_system(cls) -> Randomness:
+        """256 bits for each stream from the operating system. (torch's CPU generator keeps 32 of a seed.)"""
+        return cls(*(np.random.default_rng(secrets.randbits(256)) for _ in range(2)))
+
+
+class UnitRows:
+    """Which rows belong to which unit, at most `limit` rows of each: the first in the file's order."""
+
+    def __init__(self, codes: Whole, limit: int) -> None:
+        order = np.argsort(codes, kind="stable")
+        _, starts, sizes = np.unique(codes[order], return_index=True, return_counts=True)
+        self._order, self._starts = order, starts
+        self.sizes: Whole = np.minimum(sizes, limit).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def rows(self, units: Whole) -> tuple[Whole, Whole]:
+        """The rows of these units, and for each row the position of its unit among `units`."""
+        sizes = self.sizes[units]
+        owners = np.repeat(np.arange(len(units)), sizes)
+        within = np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return self._order[np.repeat(self._starts[units], sizes) + within], owners
+
+
+def draw(units: int, rate: float, generator: np.random.Generator) -> Whole:
+    """The units of one step; may be none.
+
+    A binomial number of distinct units is the same distribution as one coin for each unit, without
+    looking at every unit (FACTS section 10).
+    """
+    return generator.choice(units, generator.binomial(units, rate), replace=False, shuffle=False)

@@ -1,0 +1,237 @@
+"""How does a submission become a model version? Charge first, then read, train, certify and register.
+
+Whatever fails after the charge, the charge stands in full and the run is marked with a code. Messages
+of errors are not kept: they could quote a record.
+"""
+
+from __future__ import annotations
+
+import secrets
+import traceback
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sandbox.catalogue import stored
+from sandbox.catalogue.card import Card
+from sandbox.catalogue.encoding import Encoding
+from sandbox.errors import NDLError, Refused
+from sandbox.lifecycle import RunState, Standing, SubmissionState
+from sandbox.privacy import accounting, ledger
+from sandbox.records import Charge, Dataset, Event, Json, ModelVersion, Submission, TrainingRun
+from sandbox.registry import registry
+from sandbox.roles import Person, Role
+from sandbox.settings import Settings
+from sandbox.storage import Store
+from sandbox.submissions import admission
+from sandbox.submissions.manifest import Manifest
+from sandbox.threads import one_thread
+from sandbox.training import loop, plan
+from sandbox.training.certificate import certify
+from sandbox.training.plan import Plan
+from sandbox.training.sampler import Randomness, UnitRows
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TrainingFailed(NDLError):
+    """A training that was charged for and gave no model; `code` is all that is said of why."""
+
+    def __init__(self, run: str, code: str) -> None:
+        self.code = code
+        super().__init__(
+            f"The training {run} failed ({code}) and gave no model; its privacy charge stands.\n"
+            "An operator finds where it stopped in the run's record."
+        )
+
+
+def train(
+    store: Store,
+    settings: Settings,
+    submission_id: str,
+    person: Person,
+    progress: loop.Progress | None = None,
+    randomness: Randomness | None = None,
+) -> ModelVersion:
+    """Trains a submission with differential privacy and registers the model as a candidate.
+
+    A submission that is trained already returns its model and charges nothing. Raises Refused or
+    BudgetExhausted before anything is spent, TrainingFailed after.
+    """
+    person.must_be(Role.OPERATOR, to="train a model")
+    submission = store.get(Submission, submission_id)
+    if submission.state is SubmissionState.TRAINED:
+        return _trained(store, submission)
+    dataset = store.get(Dataset, submission.dataset)
+    card = stored.card_of(dataset)
+    encoding = Encoding(card, submission.task)
+    architecture = admission.admit(submission)
+    with one_thread():
+        module = admission.build(architecture, encoding.inputs)
+        chosen = _plan(submission, dataset, card, encoding, architecture)
+        _rehearse(module, encoding, chosen)
+        charge, run = _begin(store, submission, card, chosen, person)
+        try:
+            _learn(module, dataset, encoding, chosen, randomness or Randomness.of_the_system(), progress)
+            charge = ledger.settle(store, charge.id, charge.event, person.name)
+            certificate = certify(chosen, card, dataset, charge, architecture)
+            registered = registry.register(
+                settings, run=run.id, submission=submission, dataset=dataset, card=card,
+                module=module, architecture=architecture, certificate=certificate,
+            )  # fmt: skip
+        except BaseException as error:
+            code = _fail(store, run, submission, person, error)
+            if isinstance(error, Exception):
+                raise TrainingFailed(run.id, code) from None
+            raise
+    return _finish(store, run, submission, registered, certificate, person)
+
+
+def _trained(store: Store, submission: Submission) -> ModelVersion:
+    finished = store.all(TrainingRun, submission=submission.id, state=RunState.FINISHED)
+    return store.all(ModelVersion, run=finished[-1].id)[0]
+
+
+def _plan(
+    submission: Submission, dataset: Dataset, card: Card, encoding: Encoding, architecture: Json
+) -> Plan:
+    manifest = Manifest.model_validate(submission.manifest)
+    return plan.choose(
+        encoding.inputs,
+        architecture,
+        manifest.training,
+        units=dataset.training_units,
+        max_rows_per_unit=card.max_rows_per_unit,
+        epsilon=manifest.privacy.epsilon,
+        budget_delta=card.budget.training.delta,
+    ).calibrated(accounting.noise_for)
+
+
+def _rehearse(module: nn.Module, encoding: Encoding, chosen: Plan) -> None:
+    """One step on made-up records, on a copy: what cannot be trained is refused before it is charged for."""
+    import copy
+    import dataclasses
+
+    features, target = loop.made_up(encoding.inputs, records=3)
+    units = UnitRows(np.arange(3), 1)
+    short = dataclasses.replace(chosen, units=3, sampling_rate=1.0, steps=1)
+    try:
+        loop.fit(copy.deepcopy(module), features, target, units, short, Randomness.of_the_system())
+    except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise Refused(f"This model cannot be trained record by record: {error}") from None
+
+
+def _begin(
+    store: Store, submission: Submission, card: Card, chosen: Plan, person: Person
+) -> tuple[Charge, TrainingRun]:
+    event = accounting.dp_sgd_event(chosen.noise_multiplier, chosen.sampling_rate, chosen.steps)
+    purpose = f"training {submission.id}"
+    charge = ledger.reserve(store, ledger.training_pool(card), event, card.unit, purpose, person.name)
+    run = TrainingRun(
+        id=f"{submission.model}-{secrets.token_hex(6)}",
+        submission=submission.id,
+        charge=charge.id,
+        state=RunState.RESERVED,
+        plan=chosen.to_json(),
+        certificate={},
+        started_at=store.clock(),
+        finished_at=None,
+    )
+    with store.transaction() as tx:
+        for earlier in tx.all(TrainingRun, submission=submission.id, state=RunState.RESERVED):
+            gone = Event(person.name, "training.fail", earlier.id, details={"code": "interrupted"})
+            tx.change(TrainingRun, earlier.id, gone, **_failed("interrupted", [], store))
+        tx.add(run, Event(person.name, "training.start", run.id, purpose, {"charge": charge.id}))
+    return charge, run
+
+
+def _learn(
+    module: nn.Module,
+    dataset: Dataset,
+    encoding: Encoding,
+    chosen: Plan,
+    randomness: Randomness,
+    progress: loop.Progress | None,
+) -> None:
+    import torch
+
+    table = stored.read_training(dataset)
+    features = {name: torch.from_numpy(array) for name, array in encoding.features(table).items()}
+    target = torch.from_numpy(encoding.target(table))
+    units = UnitRows(encoding.units(table), chosen.max_rows_per_unit)
+    if len(units) != chosen.units:
+        raise Refused("The training side does not hold the units it was registered with.")
+    loop.fit(module, features, target, units, chosen, randomness, progress)
+    if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
+        raise FloatingPointError
+
+
+def _fail(
+    store: Store, run: TrainingRun, submission: Submission, person: Person, error: BaseException
+) -> str:
+    code = _code(error)
+    where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    with store.transaction() as tx:
+        event = Event(person.name, "training.fail", run.id, details={"code": code})
+        tx.change(TrainingRun, run.id, event, **_failed(code, where, store))
+        tx.change(
+            Submission,
+            submission.id,
+            Event(person.name, "submission.failed", submission.id, code),
+            state=SubmissionState.FAILED,
+            note=f"training failed: {code}",
+        )
+    return code
+
+
+def _failed(code: str, where: list[str], store: Store) -> Json:
+    return {
+        "state": RunState.FAILED,
+        "certificate": {"failure": code, "where": where},
+        "finished_at": store.clock(),
+    }
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, FloatingPointError):
+        return "weights not finite"
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped"
+    return "refused" if isinstance(error, NDLError) else "crashed"
+
+
+def _finish(
+    store: Store,
+    run: TrainingRun,
+    submission: Submission,
+    registered: registry.Registered,
+    certificate: Json,
+    person: Person,
+) -> ModelVersion:
+    version = ModelVersion(
+        id=f"{submission.model}/{registered.version}",
+        model=submission.model,
+        version=registered.version,
+        dataset=submission.dataset,
+        task=submission.task,
+        run=run.id,
+        developer=submission.developer,
+        standing=Standing.CANDIDATE,
+        logged_model=registered.logged_model,
+        digest=registered.digest,
+        registered_at=store.clock(),
+    )
+    with store.transaction() as tx:
+        tx.change(
+            TrainingRun,
+            run.id,
+            Event(person.name, "training.finish", run.id),
+            state=RunState.FINISHED,
+            certificate=certificate,
+            finished_at=store.clock(),
+        )
+        trained = Event(person.name, "submission.trained", submission.id)
+        tx.change(Submission, submission.id, trained, state=SubmissionState.TRAINED, note="")
+        tx.add(version, Event(person.name, "model.register", version.id, details={"sha256": version.digest}))
+    return version
