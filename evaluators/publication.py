@@ -8,6 +8,7 @@ appears without figures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date
@@ -40,7 +41,6 @@ from sandbox.storage import Store
 
 _ORDER = (Standing.CHAMPION, Standing.SUSPENDED, Standing.CHALLENGER, Standing.CANDIDATE)
 _JUDGED = ("discrimination", "calibration", "groups", "outcome_drift")
-_HEADLINE = {"binary": "auc", "multiclass": "accuracy", "regression": "mae"}
 _BECAME = {
     Standing.CHAMPION: "Version {} was approved for use.",
     Standing.CHALLENGER: "Version {} was approved to run beside the model in use, for comparison.",
@@ -175,7 +175,7 @@ def _content(
             "threshold": settings.publication.threshold,
             "round_to": settings.publication.round_to,
         },
-        "waves": [_wave(s, card, task.kind) for s in shown],
+        "waves": [_wave(s, card) for s in shown],
         "findings": [_finding(s, j) for s in shown for j in s.judged],
         "history": history,
         "limits": policy.limits,
@@ -186,10 +186,11 @@ def _content(
 def _privacy(store: Store, certificate: Json, card: Card) -> Json:
     budget = ledger.status(store, ledger.training_pool(card))
     return {
-        **{
-            name: certificate[name]
-            for name in ("epsilon", "delta", "noise_multiplier", "sampling_rate", "steps")
-        },
+        "epsilon": math.ceil(certificate["epsilon"] * 1000) / 1000,  # never less than was spent
+        "delta": certificate["delta"],
+        "noise_multiplier": round(certificate["noise_multiplier"], 3),
+        "sampling_rate": certificate["sampling_rate"],
+        "steps": certificate["steps"],
         "adjacency": certificate["adjacency"],
         "unit": card.unit_means,
         "budget": {
@@ -200,11 +201,10 @@ def _privacy(store: Store, certificate: Json, card: Card) -> Json:
     }
 
 
-def _wave(shown: Shown, card: Card, kind: str) -> Json:
+def _wave(shown: Shown, card: Card) -> Json:
     wave = {"name": shown.wave.name, "day": shown.wave.day.isoformat()}
     if shown.noisy is None:
-        nothing = {"value": None, "low": None, "high": None, "status": "not measured"}
-        return {**wave, "n": None, "measures": {_HEADLINE[kind]: nothing}, "groups": []}
+        return {**wave, "n": None, "measures": {}, "groups": []}
     base = next(iter(shown.noisy.tally.tables.values()))
     measures = {m.name: _measure(m) for m in shown.measured if not m.group}
     for m in shown.measured:  # a gap: of the group column where it is widest

@@ -80,7 +80,8 @@ def _quality(policy: Policy, now: Measured, reference: Measured, at: Occasion) -
     fall = intervals.difference(was, here)
     verdict = above(fall, limit)
     went = "fell" if fall.value > 0 else "rose"
-    moved = f"{_capital(word)} {went} from {was.value:.3f} in wave {at.reference} to {here.value:.3f} in wave {at.wave}"
+    moved = f"{_capital(word)} {went} from {was.value:.3f} in wave {at.reference}"
+    moved += f" to {here.value:.3f} in wave {at.wave}"
     how = f"a fall of {fall.value:.3f}, {_between(fall)}"
     if fall.value <= 0:
         rise = intervals.difference(here, was)
@@ -88,8 +89,8 @@ def _quality(policy: Policy, now: Measured, reference: Measured, at: Occasion) -
     sentence = {
         Verdict.BEYOND: f"{moved}: {how}, which is beyond the limit of {limit:g}. "
         "Consider suspending this model, or training it on newer records.",
-        Verdict.WITHIN: f"{moved}: {how}, which is within the limit of {limit:g}. Nothing to do.",
-        Verdict.UNKNOWN: f"{moved}: {how}, which may or may not pass the limit of {limit:g}. "
+        Verdict.WITHIN: f"{moved}: {how}. A fall beyond the limit of {limit:g} is ruled out. Nothing to do.",
+        Verdict.UNKNOWN: f"{moved}: {how}. Whether it fell beyond the limit of {limit:g} cannot be told yet. "
         "Watch the next wave; a larger one would settle it.",
     }[verdict]
     level = policy.quality.level if verdict is Verdict.BEYOND else "Low"
@@ -196,8 +197,8 @@ def _drifted(
     if verdict is Verdict.BEYOND and not moved:
         verdict = Verdict.UNKNOWN
     what = (
-        f"{words}: {here.value * 100:.1f} % of the records in wave {at.wave} would have to be elsewhere to look"
-        f" like wave {at.reference} (95 % interval {here.low * 100:.1f} to {here.high * 100:.1f} %)"
+        f"{words}: {here.value * 100:.1f} % of the records in wave {at.wave} would have to be elsewhere"
+        f" to look like wave {at.reference} (95 % interval {here.low * 100:.1f} to {here.high * 100:.1f} %)"
     )
     sure = f"chance alone would say so in fewer than {section.false_alarms_a_year * 100:g} % of years"
     allowed = f"the limit of {limit * 100:g} %"

@@ -1,6 +1,8 @@
 """A small world to evaluate in: a card, waves of records with a planted relation, a store, models."""
 
 import hashlib
+import sys
+import types
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -93,6 +95,13 @@ class AgeScorer:
 @pytest.fixture
 def scorer(card):
     return AgeScorer(Encoding(card, "fell"))
+
+
+@pytest.fixture(autouse=True)
+def no_mlflow(monkeypatch):
+    """The mirror is somebody else's test; here it would cost a second of MLflow's start for each."""
+    silent = types.SimpleNamespace(mirror=lambda *_: 0)
+    monkeypatch.setitem(sys.modules, "sandbox.registry.registry", silent)
 
 
 @pytest.fixture
