@@ -26,24 +26,23 @@ class Sandbox:
     def __init__(
         self,
         settings: Settings,
-        person: Person,
+        person: Person | str = "",
         clock: Callable[[], datetime] | None = None,
         config: Path | None = None,
     ) -> None:
         self.settings = settings
-        self.person = person
+        self._person = person
         self.config = config
         self._clock = clock
 
     @classmethod
     def open(cls, config: Path | None = None, person: str = "") -> Sandbox:
-        """Reads the settings and finds the person; raises Invalid or NotFound."""
-        settings = settings_module.load(config)
-        return cls(settings, settings.person(person), config=config)
+        """Reads the settings; raises Invalid or NotFound. Who is acting is asked when it matters."""
+        return cls(settings_module.load(config), person, config=config)
 
     def acting_as(self, name: str) -> Sandbox:
         """The same sandbox, used by another person of the settings; raises NotFound."""
-        other = Sandbox(self.settings, self.settings.person(name), self._clock, self.config)
+        other = Sandbox(self.settings, self.settings.person(name), config=self.config)
         other.store, other.console = self.store, self.console
         return other
 
@@ -71,6 +70,11 @@ class Sandbox:
         from sandbox.registry.standing import decide
 
         return decide(self.store, self.settings, model_version, standing, self.person, reason)
+
+    @cached_property
+    def person(self) -> Person:
+        """Who is acting; raises NotFound when the settings do not know the name."""
+        return self._person if isinstance(self._person, Person) else self.settings.person(self._person)
 
     @property
     def folder(self) -> Path:

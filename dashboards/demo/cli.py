@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from sandbox.api import Sandbox
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from dashboards.demo.story import Story
     from sandbox.records import Finding, ModelVersion, Submission
@@ -85,6 +87,10 @@ def _chapter(say: Console, title: str) -> None:
     say.print(f"\n[bold blue]▌[/] [bold]{title}[/]")
 
 
+def _advance(progress: Progress, bar: TaskID, step: int, of: int) -> None:
+    progress.update(bar, completed=step, total=of)
+
+
 def _train(say: Console, story: Story, submissions: list[Submission]) -> list[ModelVersion]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -100,11 +106,7 @@ def _train(say: Console, story: Story, submissions: list[Submission]) -> list[Mo
     with Progress(*columns, console=say) as progress:
         bars = [progress.add_task(s.model, total=None) for s in submissions]
         for submission, bar in zip(submissions, bars, strict=True):
-            models.append(
-                story.train(
-                    submission, lambda step, of, bar=bar: progress.update(bar, completed=step, total=of)
-                )  # type: ignore[misc]
-            )
+            models.append(story.train(submission, partial(_advance, progress, bar)))
     for model in models:
         certificate = story.box.store.get(TrainingRun, model.run).certificate
         say.print(
