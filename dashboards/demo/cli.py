@@ -117,10 +117,11 @@ def _train(say: Console, story: Story, submissions: list[Submission]) -> list[Mo
 
 
 _MARKS = {
-    "beyond tolerance": "[red]● beyond[/]",
-    "within tolerance": "[green]○ within[/]",
-    "too little data to tell": "[yellow]? too little data[/]",
+    "beyond tolerance": "[red]●[/]",
+    "within tolerance": "[green]○[/]",
+    "too little data to tell": "[yellow]?[/]",
 }
+_LEGEND = "  [red]●[/] beyond tolerance   [green]○[/] within   [yellow]?[/] too little data to tell"
 
 
 def _evaluate(say: Console, story: Story) -> None:
@@ -131,15 +132,22 @@ def _evaluate(say: Console, story: Story) -> None:
     with say.status("Scoring, counting, judging ..."):
         findings = story.evaluate()
     verdicts = worst(findings)
-    rules = sorted({finding.rule for finding in findings})
-    table = Table("model", *rules, box=None, padding=(0, 2, 0, 2), header_style="dim")
+    rules = sorted({finding.rule for finding in findings}, key=lambda rule: (rule.endswith("drift"), rule))
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("model", no_wrap=True)
+    for rule in rules:
+        table.add_column(rule.replace(" ", "\n"), justify="center")
     for model, row in sorted(verdicts.items()):
         table.add_row(model, *(_MARKS[row[rule]] if rule in row else "" for rule in rules))
     say.print(table)
+    say.print(_LEGEND)
     _say_what_is_beyond(say, findings)
 
 
 def _say_what_is_beyond(say: Console, findings: list[Finding]) -> None:
+    from rich.padding import Padding
+
     for finding in findings:
         if finding.verdict == "beyond tolerance":
-            say.print(f"  [red]●[/] [bold]{finding.model_version}[/]: {finding.sentence}", highlight=False)
+            words = f"[red]●[/] [bold]{finding.model_version}[/]: {finding.sentence}"
+            say.print(Padding(words, (0, 4, 0, 2)), highlight=False)
