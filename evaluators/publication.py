@@ -8,31 +8,24 @@ appears without figures.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date
 
 from evaluators import noisy
 from evaluators.policy import Policy, load_policy
+from evaluators.release_content import Shown, content_of
 from evaluators.rules import Judgement, Occasion, judge
 from evaluators.schedule import reference_of
 from evaluators.tallies import Load, Tallies, registered_scorer
-from sandbox.catalogue.card import Card
 from sandbox.disclosure import gate
-from sandbox.disclosure.noisy import NoisyTally, noisy_tally
+from sandbox.disclosure.noisy import noisy_tally
 from sandbox.errors import BudgetExhausted
-from sandbox.lifecycle import Standing, Verdict, WaveState
-from sandbox.privacy import ledger
+from sandbox.lifecycle import Standing, WaveState
 from sandbox.records import (
-    Decision,
     Evaluation,
-    Json,
     Measurement,
     ModelVersion,
     Release,
-    Submission,
-    TrainingRun,
     Wave,
 )
 from sandbox.roles import Person, Role, must_not_be_own
@@ -41,12 +34,6 @@ from sandbox.storage import Store
 
 _ORDER = (Standing.CHAMPION, Standing.SUSPENDED, Standing.CHALLENGER, Standing.CANDIDATE)
 _JUDGED = ("discrimination", "calibration", "groups", "outcome_drift")
-_BECAME = {
-    Standing.CHAMPION: "Version {} was approved for use.",
-    Standing.CHALLENGER: "Version {} was approved to run beside the model in use, for comparison.",
-    Standing.SUSPENDED: "Use of version {} was suspended.",
-    Standing.RETIRED: "Version {} was retired.",
-}
 
 
 def publish(
@@ -64,7 +51,7 @@ def publish(
     tallies = Tallies(store, settings, load)
     shown = list(_waves(store, settings, policy, tallies, version, person))
     card = tallies.encoding(version.dataset, version.task).card
-    content = _content(store, settings, policy, version, shown, card)
+    content = content_of(store, settings, policy, version, shown, card)
     return gate.release(store, settings, version, gate.suppress(content), person)
 
 
@@ -82,17 +69,6 @@ def public_versions(versions: Sequence[ModelVersion]) -> list[ModelVersion]:
     for version in sorted(hosted, key=lambda v: (-_ORDER.index(v.standing), v.version)):
         best[version.model] = version
     return [best[model] for model in sorted(best)]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One wave as the outside may know it; `noisy` is None when its budget is gone."""
-
-    wave: Wave
-    evaluated: date
-    noisy: NoisyTally | None
-    measured: list[Measurement]
-    judged: list[Judgement]
 
 
 def _waves(
@@ -137,127 +113,3 @@ def _judge(
         if evaluator == "outcome_drift":
             now = noisy.outcome_drift(measured, before)
         yield from judge(policy, evaluator, now, before, occasion)
-
-
-def _content(
-    store: Store, settings: Settings, policy: Policy, version: ModelVersion, shown: list[Shown], card: Card
-) -> Json:
-    run = store.get(TrainingRun, version.run)
-    manifest = store.get(Submission, run.submission).manifest
-    task = card.task(version.task)
-    shown = sorted(shown, key=lambda s: (s.wave.day, s.wave.id))
-    history = _history(store, version, shown)
-    drawn = [s.noisy for s in shown if s.noisy]
-    return {
-        "format": "ndl-release/1",
-        "model": version.model,
-        "version": version.version,
-        "standing": str(version.standing),
-        "words": dict(manifest["public"]),
-        "purpose": manifest["purpose"],
-        "dataset": {
-            "name": card.name,
-            "title": card.title,
-            "population": card.population,
-            "unit_means": card.unit_means,
-            "licence": card.licence,
-            "attribution": card.attribution,
-            "custodian": {"name": card.custodian.name, "contact": card.custodian.contact},
-            "synthetic": card.synthetic,
-        },
-        "task": {"name": version.task, "kind": task.kind, "question": task.question},
-        "privacy": _privacy(store, run.certificate, card),
-        "publication": {
-            "mechanism": "discrete Gaussian",
-            "epsilon": drawn[-1].epsilon if drawn else settings.publication.epsilon,
-            "delta": drawn[-1].delta if drawn else settings.publication.delta,
-            "sigma": drawn[-1].sigma if drawn else None,
-            "threshold": settings.publication.threshold,
-            "round_to": settings.publication.round_to,
-        },
-        "waves": [_wave(s, card) for s in shown],
-        "findings": [_finding(s, j) for s in shown for j in s.judged],
-        "history": history,
-        "limits": policy.limits,
-        "updated": max((change["day"] for change in history), default=""),
-    }
-
-
-def _privacy(store: Store, certificate: Json, card: Card) -> Json:
-    budget = ledger.status(store, ledger.training_pool(card))
-    return {
-        "epsilon": math.ceil(certificate["epsilon"] * 1000) / 1000,  # never less than was spent
-        "delta": certificate["delta"],
-        "noise_multiplier": round(certificate["noise_multiplier"], 3),
-        "sampling_rate": certificate["sampling_rate"],
-        "steps": certificate["steps"],
-        "adjacency": certificate["adjacency"],
-        "unit": card.unit_means,
-        "budget": {
-            "epsilon": budget.epsilon,
-            "spent": round(budget.spent, 3),
-            "share": round(min(budget.share, 1.0), 3),
-        },
-    }
-
-
-def _wave(shown: Shown, card: Card) -> Json:
-    wave = {"name": shown.wave.name, "day": shown.wave.day.isoformat()}
-    if shown.noisy is None:
-        return {**wave, "n": None, "measures": {}, "groups": []}
-    base = next(iter(shown.noisy.tally.tables.values()))
-    measures = {m.name: _measure(m) for m in shown.measured if not m.group}
-    for m in shown.measured:  # a gap: of the group column where it is widest
-        if m.group and "=" not in m.group and m.value is not None:
-            other = measures.get(m.name)
-            if other is None or m.value > other["value"]:
-                measures[m.name] = _measure(m)
-    return {**wave, "n": max(base.total, 0), "measures": measures, "groups": list(_groups(shown, card))}
-
-
-def _groups(shown: Shown, card: Card) -> Iterator[Json]:
-    for of in [m for m in shown.measured if m.name == "cases"]:
-        attribute, _, label = of.group.partition("=")
-        mine = [m for m in shown.measured if m.group == of.group and m.name != "cases"]
-        yield {
-            "attribute": attribute,
-            "attribute_title": card.columns[attribute].title or attribute.replace("_", " ").capitalize(),
-            "label": label,
-            "n": of.n,
-            "status": "ok",
-            "measures": {m.name: _measure(m) for m in mine},
-        }
-
-
-def _measure(m: Measurement) -> Json:
-    return {"value": m.value, "low": m.low, "high": m.high, "status": m.status, "n": m.n}
-
-
-def _finding(shown: Shown, judgement: Judgement) -> Json:
-    return {
-        "day": shown.evaluated.isoformat(),
-        "wave": shown.wave.name,
-        "rule": judgement.rule,
-        "verdict": str(judgement.verdict),
-        "sentence": judgement.sentence,
-        "value": judgement.value,
-        "limit": judgement.limit,
-    }
-
-
-def _history(store: Store, version: ModelVersion, shown: list[Shown]) -> list[Json]:
-    """Newest first: registration, decisions (without their reasons, which are internal), what went wrong."""
-    registered = version.registered_at.astimezone(UTC).date().isoformat()
-    changes = [(registered, f"Version {version.version} was trained and registered.")]
-    for decision in sorted(store.all(Decision, model_version=version.id), key=lambda d: d.decided_at):
-        day = decision.decided_at.astimezone(UTC).date().isoformat()
-        words = next(
-            (_BECAME[s] for s in _BECAME if str(s) in decision.action), "A decision was taken on version {}."
-        )
-        changes.append((day, words.format(version.version)))
-    for s in shown:
-        day = s.evaluated.isoformat()
-        wrong = sorted({j.rule for j in s.judged if j.verdict is Verdict.BEYOND})
-        found = f"beyond its limits for {' and '.join(wrong)}" if wrong else "nothing beyond its limits"
-        changes.append((day, f"Checked on wave {s.wave.name}: {found}."))
-    return [{"day": day, "what": what} for day, what in sorted(changes, key=lambda c: c[0])][::-1]
