@@ -93,7 +93,7 @@ class Transaction:
         self.connection.execute(sa.insert(tables.OF_RECORD[type(record)]).values(**_values(record)))
         self.log(event)
 
-    def change(self, kind: type[T], key: str, event: Event, **values: object) -> T:
+    def change(self, kind: type[T], key: str, event: Event, /, **values: object) -> T:
         """Sets these fields of one record and returns it as it is now; raises NotFound."""
         table = tables.OF_RECORD[kind]
         if self.connection.execute(sa.update(table).where(_key(table) == key).values(**values)).rowcount != 1:
@@ -111,13 +111,16 @@ class Transaction:
             self.connection.execute(sa.insert(tables.measurements), rows)
 
     def measurements(
-        self, model_version: str, wave: str | None = None
+        self, model_version: str, wave: str | None = None, name: str | None = None
     ) -> list[tuple[Evaluation, Measurement]]:
-        """Every measurement of a model version, with its evaluation, ordered by wave, evaluator and name."""
+        """The measurements of a model version, with their evaluations, ordered by wave, evaluator and name;
+        those on one wave or of one name, if given."""
         e, m = tables.OF_RECORD[Evaluation], tables.measurements
         query = sa.select(e, m).join(m, m.c.evaluation == e.c.id).where(e.c.model_version == model_version)
         if wave is not None:
             query = query.where(e.c.wave == wave)
+        if name is not None:
+            query = query.where(m.c.name == name)
         query = query.order_by(e.c.wave, e.c.evaluator, m.c.name, m.c.group, m.c.feature)
         width = len(e.c)
         result = []
@@ -150,10 +153,11 @@ class Transaction:
             )
         )  # fmt: skip
 
-    def audit_lines(self) -> list[audit.Line]:
+    def audit_lines(self, last: int | None = None) -> list[audit.Line]:
+        """The audit log, oldest first: all of it, or its last lines."""
         log = tables.audit
-        rows = self.connection.execute(sa.select(log).order_by(log.c.number))
-        return [audit.Line(**row._mapping) for row in rows]
+        rows = self.connection.execute(sa.select(log).order_by(log.c.number.desc()).limit(last))
+        return [audit.Line(**row._mapping) for row in reversed(rows.all())]
 
 
 def _engine(url: str) -> sa.Engine:

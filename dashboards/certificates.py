@@ -1,0 +1,55 @@
+"""What does a training's privacy certificate say, line by line?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.records import Json
+
+
+def _plain(value: Any) -> str:
+    return str(value)
+
+
+def _adjacency(value: Any) -> str:
+    return "add or remove one unit" if value == "add/remove" else str(value)
+
+
+def _small(value: Any) -> str:
+    return f"{float(value):.3g}"
+
+
+def _scientific(value: Any) -> str:
+    digits, _, power = f"{float(value):.1e}".partition("e")
+    return f"{digits.removesuffix('.0')} × 10^{int(power)}" if power else digits
+
+
+def _whole(value: Any) -> str:
+    return f"{int(value):,}"
+
+
+_LINES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("epsilon", "ε (privacy loss distributions)", _small),
+    ("epsilon_opacus", "ε by Opacus’s accountant, a check", _small),
+    ("delta", "δ", _scientific),
+    ("adjacency", "Neighbouring datasets", _adjacency),
+    ("unit_means", "Privacy unit", _plain),
+    ("max_rows_per_unit", "Records a unit may add", _whole),
+    ("units", "Units trained on", _whole),
+    ("noise_multiplier", "Noise multiplier", _small),
+    ("sampling_rate", "Sampling rate", _small),
+    ("steps", "Steps", _whole),
+    ("clip", "Clipping norm", _small),
+    ("population", "Population", _plain),
+    ("code_version", "Code version", _plain),
+)
+
+
+def certificate_lines(certificate: Json) -> tuple[tuple[str, str], ...]:
+    """Label and value of each of these that the certificate has, the guarantee first."""
+    return tuple(
+        (label, write(certificate[name]))
+        for name, label, write in _LINES
+        if certificate.get(name) is not None
+    )

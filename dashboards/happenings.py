@@ -1,0 +1,72 @@
+"""What happened lately, in words? The audit log's last lines, the many lines of one job folded into one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dashboards.panels import Happening
+from sandbox.audit import Line
+
+_WORDS = {
+    "dataset added": "brought in the dataset",
+    "wave accepted": "brought in the wave",
+    "wave quarantined": "delivered a wave that was put aside:",
+    "submission.received": "submitted the model",
+    "submission.failed": "could not train",
+    "model.register": "trained and registered",
+    "model.decide": "decided about",
+    "evaluation.finish": "evaluated",
+    "evaluation.postpone": "put off evaluating",
+    "privacy.reserve": "charged the budget",
+    "privacy.open": "opened the budget",
+    "privacy.lower": "lowered the budget",
+    "privacy.keep": "kept the budget as it was:",
+    "release.clear": "cleared a release of",
+}
+_FOLDED = {
+    "finding.judge", "model.standing", "privacy.settle", "release.noise", "submission.trained", "training.fail",
+    "training.finish", "training.start",
+}  # fmt: skip
+"""What follows from, or is part of, another line is not news of its own."""
+
+_Told = tuple[tuple[str, str, str], list[Line]]
+
+
+def happenings(lines: Sequence[Line], called: Mapping[str, str], at_most: int) -> tuple[Happening, ...]:
+    """The newest first. Evaluations of one model on one wave become one line, which counts them, and so
+    do budgets opened in a row. `called` gives the model of each submission."""
+    told: list[_Told] = []
+    for line in reversed(lines):
+        if line.action in _FOLDED:
+            continue
+        key = (line.by, line.action, "" if line.action == "privacy.open" else _subject(line, called))
+        if told and told[-1][0] == key:
+            told[-1][1].append(line)
+        else:
+            told.append((key, [line]))
+    return tuple(_happening(folded, called) for _, folded in told[:at_most])
+
+
+def _happening(lines: Sequence[Line], called: Mapping[str, str]) -> Happening:
+    newest, count = lines[0], len(lines)
+    what = _WORDS.get(newest.action, newest.action.replace(".", " ").replace("_", " "))
+    subject, reason = _subject(newest, called), newest.reason
+    if newest.action == "evaluation.finish":
+        failed = sum(bool(line.details.get("failure")) for line in lines)
+        reason = f"{count} evaluations" + (f", {failed} failed" if failed else "")
+    elif newest.action == "privacy.open" and count > 1:
+        what, subject = "opened", f"{count} privacy budgets"
+    elif newest.action == "model.decide" and "to" in newest.details:
+        what = f"made {newest.details['to']}:"
+    return Happening(newest.at, newest.by, what, subject, reason)
+
+
+def _subject(line: Line, called: Mapping[str, str]) -> str:
+    """Names instead of keys: `<model>|<wave>|<evaluator>|<version>` becomes `<model> on <wave>`."""
+    parts = line.subject.split("|")
+    if len(parts) >= 2:
+        return f"{parts[0]} on {parts[1]}"
+    for detail in ("model_version", "pool"):
+        if detail in line.details:
+            return str(line.details[detail])
+    return called.get(line.subject, line.subject)

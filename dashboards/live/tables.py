@@ -1,0 +1,224 @@
+"""How are findings, groups, certificates, decisions and the rest of a model's panel written as tables?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dashboards import numbers
+from dashboards.live.markup import (
+    Html,
+    Number,
+    Sentence,
+    Tone,
+    details,
+    facts,
+    interval_bar,
+    join,
+    part,
+    pill,
+    quiet,
+    table,
+    tag,
+)
+from dashboards.panels import BudgetLine, FindingLine, GroupLine, Groups, ModelPanel, Trend
+from sandbox.lifecycle import Standing, Verdict
+
+TONES: dict[Verdict, Tone] = {Verdict.BEYOND: "bad", Verdict.UNKNOWN: "warn", Verdict.WITHIN: "good"}
+_LEVELS: dict[str, Tone] = {"High": "bad", "Medium": "warn"}
+_STANDINGS: dict[Standing, Tone] = {
+    Standing.CHAMPION: "good",
+    Standing.CHALLENGER: "blue",
+    Standing.SUSPENDED: "bad",
+}
+_HEADS = (
+    "Wave",
+    "Verdict",
+    "Level",
+    "Rule",
+    "Subject",
+    "What it means",
+    Number("Value"),
+    Number("Limit"),
+    "State",
+)
+
+
+def standing(of: Standing) -> Html:
+    return pill(str(of), _STANDINGS.get(of, "plain"))
+
+
+def findings(panel: ModelPanel) -> Html:
+    """The latest wave whole, what is within tolerance folded away; then what was beyond on earlier waves."""
+    latest = panel.waves[-1].name if panel.waves else ""
+    now = [f for f in panel.findings if f.wave == latest]
+    loud = [f for f in now if f.verdict is not Verdict.WITHIN]
+    calm = [f for f in now if f.verdict is Verdict.WITHIN]
+    earlier = [f for f in panel.findings if f.wave != latest and f.verdict is Verdict.BEYOND]
+    if not panel.findings:
+        return tag(
+            "p", "No findings yet: judging begins with the second wave that is evaluated.", css="quiet"
+        )
+    parts = [_findings(loud, "Findings on the latest wave")] if loud else []
+    if not loud:
+        parts.append(tag("p", f"Nothing is beyond tolerance on wave {latest}.", css="quiet"))
+    if calm:
+        summary = f"{numbers.count(len(calm), 'finding')} within tolerance on wave {latest}"
+        parts.append(details(summary, _findings(calm, "Findings within tolerance on the latest wave")))
+    if earlier:
+        summary = f"{numbers.count(len(earlier), 'finding')} beyond tolerance on earlier waves"
+        parts.append(details(summary, _findings(earlier, "Findings beyond tolerance on earlier waves")))
+    return join(parts)
+
+
+def groups(panel: Groups) -> Html:
+    """Each group on the latest wave; the main measure drawn with its interval."""
+    if not panel.lines:
+        return tag("p", "No groups were measured.", css="quiet")
+    low, high = _span(panel)
+    (main, word, unit), *others = panel.names
+    heads = [
+        "Group",
+        Number("Records"),
+        Number(word),
+        "95 % interval",
+        "",
+        *(Number(label) for _, label, _ in others),
+    ]
+    rows: list[Sequence[object]] = []
+    for attribute in dict.fromkeys(line.attribute for line in panel.lines):
+        rows.append(part(_gap_words(panel, attribute), len(heads)))
+        for line in (line for line in panel.lines if line.attribute == attribute):
+            rows.append(_group(line, main, unit, panel, low, high))
+    whole = table(heads, rows, "Groups on the latest wave")
+    if "calibration_bias" not in {name for name, _, _ in panel.names}:
+        return whole
+    return join([whole, tag("p", quiet("Bias: mean prediction minus outcome rate."), css="sub")])
+
+
+def drift(panel: ModelPanel) -> Html:
+    """The four kinds of change since the first wave, which are different things."""
+    latest = panel.waves[-1].name if panel.waves else ""
+    rows = []
+    if latest and len(panel.waves) > 1:
+        moved, of = panel.inputs.beyond(latest), len(panel.inputs.features)
+        rows.append(["Inputs", _worst(panel, "input drift", latest), f"{moved} of {of} beyond tolerance"])
+    for trend in panel.others:
+        if len(trend.points) > 1:
+            rows.append(
+                [trend.label, _worst(panel, trend.label.lower()[:-1] + " drift", latest), _distance(trend)]
+            )
+    if len(panel.headline.known) > 1:
+        change = (panel.headline.known[-1].value or 0) - (panel.headline.known[0].value or 0)
+        words = f"{panel.headline.label} {numbers.change(change, panel.headline.unit)}"
+        rows.append(["How inputs relate to outcomes", _worst(panel, "quality", latest), words])
+    if not rows:
+        return tag("p", "There is one wave so far, so nothing to compare it with.", css="quiet")
+    return table(["What", "Verdict", "Since the first wave"], rows, "Kinds of change")
+
+
+def certificate(lines: Sequence[tuple[str, str]]) -> Html:
+    if not lines:
+        return tag("p", "This training run has no certificate yet.", css="quiet")
+    return facts(((label, _power(value)) for label, value in lines), "Privacy certificate")
+
+
+def decisions(panel: ModelPanel) -> Html:
+    if not panel.decisions:
+        return tag("p", "Nobody has decided anything about this version yet.", css="quiet")
+    rows = [
+        [tag("span", numbers.time(d.at), css="nowrap"), d.action, d.person, d.reason] for d in panel.decisions
+    ]
+    return table(["When (UTC)", "Decision", "By", "Reason"], rows, "Decisions")
+
+
+def unanswered(panel: ModelPanel) -> Html:
+    """What could not be evaluated, and what had too few cases: shown, never left out."""
+    parts = []
+    if panel.failures:
+        rows = [[f.wave, f.evaluator, tag("code", f.code)] for f in panel.failures]
+        parts.append(table(["Wave", "Evaluator that failed", "Code"], rows, "Evaluations that failed"))
+    if panel.too_few:
+        items = join(tag("li", words) for words in panel.too_few)
+        few = "Too few cases on the latest wave to say:"
+        parts += [tag("p", few, css="quiet"), tag("ul", items)]
+    return join(parts) or tag("p", "Every evaluation of every wave worked, with enough cases.", css="quiet")
+
+
+def budgets(lines: Sequence[BudgetLine]) -> Html:
+    """How full each pool's budget is, as bars."""
+    cells = []
+    for line in lines:
+        tone = "bad" if line.share >= 0.9 else "warn" if line.share >= 0.66 else ""
+        fill = tag("div", style=f"width:{line.share * 100:.1f}%")
+        label = tag("span", line.title, " ", quiet(line.what))
+        spent = tag("span", f"ε {line.spent:.2f} of {line.epsilon:g} used", css="nowrap")
+        cells += [label, tag("div", fill, css=f"bar {tone}".strip(), aria_hidden="true"), spent]
+    return tag("div", *cells, css="bars")
+
+
+def _findings(lines: Sequence[FindingLine], label: str) -> Html:
+    rows = [
+        [
+            tag("span", f.wave, css="nowrap"), pill(str(f.verdict), TONES[f.verdict]),
+            pill(f.level, _LEVELS.get(f.level, "plain")), tag("span", f.rule, css="nowrap"), f.subject,
+            Sentence(f.sentence), Number(numbers.value(f.value)), Number(numbers.limit(f.limit)),
+            str(f.state).capitalize(),
+        ]
+        for f in lines
+    ]  # fmt: skip
+    return table(_HEADS, rows, label)
+
+
+def _group(line: GroupLine, main: str, unit: object, panel: Groups, low: float, high: float) -> list[object]:
+    point = line.measures.get(main)
+    units = {name: u for name, _, u in panel.names}
+    known = point is not None and point.value is not None
+    cells: list[object] = [line.label, Number(f"{line.n:,}"), Number(numbers.stated(point, units[main]))]
+    cells += [
+        tag("span", numbers.interval(point, units[main]), css="nowrap") if point else "",
+        interval_bar(point, low, high) if point and known else "",
+    ]
+    for name, _, u in panel.names[1:]:
+        cells.append(Number(numbers.stated(line.measures.get(name), u)))
+    return cells
+
+
+def _gap_words(panel: Groups, attribute: str) -> str:
+    unit = panel.names[0][2]
+    for name, point in panel.gaps:
+        if name == attribute and point.value is not None:
+            words = f"{attribute}: widest gap {numbers.change(point.value, unit).lstrip('+')}"
+            before = next((p for n, p in panel.before if n == attribute and p.value is not None), None)
+            if before is not None and before.value is not None:
+                words += f", {numbers.change(before.value, unit).lstrip('+')} on wave {before.wave}"
+            return words
+    return attribute
+
+
+def _span(panel: Groups) -> tuple[float, float]:
+    points = [p for line in panel.lines if (p := line.measures.get(panel.main)) and p.value is not None]
+    ends = [v for p in points for v in (p.value, p.low, p.high) if v is not None]
+    return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+
+def _worst(panel: ModelPanel, rule: str, wave: str) -> Html:
+    order = [Verdict.BEYOND, Verdict.UNKNOWN, Verdict.WITHIN]
+    verdicts = [f.verdict for f in panel.findings if f.rule == rule and f.wave == wave]
+    if not verdicts:
+        return quiet("not judged")
+    worst = min(verdicts, key=order.index)
+    return pill(str(worst), TONES[worst])
+
+
+def _distance(trend: Trend) -> str:
+    point = trend.latest
+    if point is None or point.value is None:
+        return numbers.stated(point)
+    return f"distance {numbers.value(point.value)} ({numbers.interval(point)})"
+
+
+def _power(value: str) -> object:
+    base, caret, power = value.partition("^")
+    if not caret:
+        return value
+    return join([base, tag("sup", power.replace("-", numbers.MINUS))])

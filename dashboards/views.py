@@ -1,0 +1,331 @@
+"""What does the store know about the models, for people inside? Read-only questions, answered as panels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dashboards.certificates import certificate_lines
+from dashboards.happenings import happenings
+from dashboards.judgements import alarm, decision_lines, failures, finding_lines, limit_of
+from dashboards.panels import (
+    BudgetLine,
+    DecisionLine,
+    FindingLine,
+    GroupLine,
+    Groups,
+    HeatMap,
+    ModelLine,
+    ModelName,
+    ModelPanel,
+    Moved,
+    OverviewPanel,
+    Point,
+    Reliability,
+    Trend,
+    WaveLine,
+)
+from dashboards.trends import HEADLINE, SHORT, WORDS, Readings
+from sandbox.lifecycle import FindingState, Standing, Verdict
+from sandbox.privacy.ledger import BudgetStatus, statuses
+from sandbox.records import (
+    Dataset,
+    Decision,
+    Evaluation,
+    Finding,
+    Json,
+    ModelVersion,
+    Submission,
+    TrainingRun,
+    Wave,
+)
+from sandbox.storage import Store, Transaction
+
+_STANDINGS = [
+    Standing.CHAMPION,
+    Standing.CHALLENGER,
+    Standing.CANDIDATE,
+    Standing.SUSPENDED,
+    Standing.RETIRED,
+]
+_RECENT_LINES, _RECENT_SHOWN = 600, 12
+_GROUP_MEASURES = {
+    "binary": ("auc", "calibration_bias", "outcome_rate", "selection_rate", "tpr", "fpr"),
+    "multiclass": ("accuracy",),
+    "regression": (),
+}
+
+
+def overview(store: Store) -> OverviewPanel:
+    """All models, what is open on them, what is left of the budgets, and what happened lately."""
+    with store.reading() as view:
+        waves = view.all(Wave)
+        models = [_model_line(view, version, waves) for version in view.all(ModelVersion)]
+        titles = {d.population: d.title for d in reversed(view.all(Dataset))}
+        lines = view.audit_lines(last=_RECENT_LINES)
+        called = {s.id: s.model for s in view.all(Submission)}
+    budgets = [_budget_line(status, titles) for status in statuses(store)]
+    return OverviewPanel(
+        models=tuple(sorted(models, key=_by_urgency)),
+        budgets=tuple(sorted(budgets, key=lambda b: (b.title, b.what != "training", b.what))),
+        waves=tuple(sorted(map(_wave_line, waves), key=lambda w: (w.arrived_at, w.day), reverse=True)),
+        happenings=happenings(lines, called, _RECENT_SHOWN),
+    )
+
+
+def model_names(store: Store) -> tuple[ModelName, ...]:
+    """Every model version, in the order of the overview's ties: best standing first, then by title."""
+    with store.reading() as view:
+        names = [_Context.of(view, version).name for version in view.all(ModelVersion)]
+    return tuple(sorted(names, key=_by_standing))
+
+
+def model(store: Store, model_version: str) -> ModelPanel:
+    """Everything about one model version; raises NotFound."""
+    with store.reading() as view:
+        context = _Context.of(view, view.get(ModelVersion, model_version))
+        evaluations = view.all(Evaluation, model_version=model_version)
+        waves = _evaluated(view.all(Wave, dataset=context.version.dataset), evaluations)
+        readings = Readings(view.measurements(model_version), waves)
+        findings = finding_lines(view.all(Finding, model_version=model_version), waves)
+        decisions = decision_lines(view.all(Decision, model_version=model_version))
+    pool = f"training:{context.dataset.population}"
+    own = [s for s in statuses(store) if s.pool == pool]
+    return _panel(context, waves, readings, evaluations, findings, decisions, own)
+
+
+@dataclass(frozen=True)
+class _Context:
+    """One model version with the records it came from."""
+
+    version: ModelVersion
+    dataset: Dataset
+    run: TrainingRun
+    submission: Submission
+
+    @classmethod
+    def of(cls, view: Transaction, version: ModelVersion) -> _Context:
+        run = view.get(TrainingRun, version.run)
+        return cls(version, view.get(Dataset, version.dataset), run, view.get(Submission, run.submission))
+
+    @property
+    def card(self) -> Json:
+        section: Json = self.dataset.card.get("ndl:dataset", self.dataset.card)
+        return section
+
+    @property
+    def task(self) -> Json:
+        task: Json = self.card["tasks"][self.version.task]
+        return task
+
+    @property
+    def kind(self) -> str:
+        return str(self.task["kind"])
+
+    @property
+    def name(self) -> ModelName:
+        version, public = self.version, self.submission.manifest.get("public", {})
+        title = str(public.get("title") or version.model)
+        question = str(self.task.get("question", ""))
+        return ModelName(version.id, title, version.version, version.standing, question)
+
+    def title_of(self, column: str) -> str:
+        named = str(self.card["columns"].get(column, {}).get("title") or "")
+        return named or column.replace("_", " ").capitalize()
+
+
+def _panel(
+    context: _Context, waves: Sequence[Wave], readings: Readings, evaluations: Sequence[Evaluation],
+    findings: tuple[FindingLine, ...], decisions: tuple[DecisionLine, ...], budgets: Sequence[BudgetStatus],
+) -> ModelPanel:  # fmt: skip
+    version, dataset = context.version, context.dataset
+    headline, gap_name = HEADLINE[context.kind]
+    bias_limit, gap_limit = limit_of(findings, "calibration"), limit_of(findings, "fairness")
+    gap, gap_of = _widest_gap(readings, gap_name, (gap_limit,) if gap_limit is not None else ())
+    named = tuple(_named(line, context) for line in findings)
+    return ModelPanel(
+        name=context.name, model=version.model, developer=version.developer, dataset=dataset.title,
+        unit_means=str(context.card.get("unit_means", "one record")), registered_at=version.registered_at,
+        waves=tuple(map(_wave_line, waves)),
+        sizes=Trend("rows", "Records", "number", tuple(_size(w) for w in waves)),
+        headline=_with_floor(readings.trend(headline), findings),
+        bias=readings.trend(
+            "calibration_bias", limits=(-bias_limit, bias_limit) if bias_limit is not None else (),
+            words=f"Limit of {bias_limit:g} either way" if bias_limit is not None else "",
+        ),
+        gap=gap, gap_of=context.title_of(gap_of).lower() if gap_of else "",
+        inputs=_heat_map(context, readings, findings),
+        groups=_groups(context, readings, gap_name), reliability=_reliability(readings),
+        others=_other_drift(readings, findings), alarm=alarm(named, decisions, version.standing),
+        findings=named, failures=failures(evaluations, waves), too_few=_too_few(context, readings),
+        decisions=decisions, certificate=certificate_lines(context.run.certificate),
+        budget=_budget_line(budgets[0], {dataset.population: dataset.title}) if budgets else None,
+    )  # fmt: skip
+
+
+def _model_line(view: Transaction, version: ModelVersion, all_waves: Sequence[Wave]) -> ModelLine:
+    context = _Context.of(view, version)
+    evaluations = view.all(Evaluation, model_version=version.id)
+    waves = _evaluated([w for w in all_waves if w.dataset == version.dataset], evaluations)
+    headline = HEADLINE[context.kind][0]
+    trend = Readings(view.measurements(version.id, name=headline), waves).trend(headline)
+    quality = finding_lines(view.all(Finding, model_version=version.id, rule="quality"), waves)
+    alarming = view.all(Finding, model_version=version.id, verdict=Verdict.BEYOND, state=FindingState.OPEN)
+    rules = {(f.rule, f.subject) for f in alarming}
+    history = [f for r, s in rules for f in view.all(Finding, model_version=version.id, rule=r, subject=s)]
+    lines = tuple(_named(line, context) for line in finding_lines(history, waves))
+    epsilon = context.run.certificate.get("epsilon")
+    return ModelLine(
+        name=context.name, dataset=context.dataset.title, latest=_size(waves[-1]) if waves else None,
+        headline=_with_floor(trend, quality),
+        alarm=alarm(lines, decision_lines(view.all(Decision, model_version=version.id)), version.standing),
+        failures=len(failures(evaluations, waves[-1:])), epsilon=None if epsilon is None else float(epsilon),
+    )  # fmt: skip
+
+
+def _evaluated(waves: Sequence[Wave], evaluations: Sequence[Evaluation]) -> list[Wave]:
+    """The waves this model was evaluated on, oldest first."""
+    seen = {evaluation.wave for evaluation in evaluations}
+    return sorted((w for w in waves if w.id in seen), key=lambda w: (w.day, w.name))
+
+
+def _size(wave: Wave) -> Point:
+    return Point(wave.name, wave.day, float(wave.rows), n=wave.units)
+
+
+def _with_floor(trend: Trend, findings: Sequence[FindingLine]) -> Trend:
+    fall = limit_of(findings, "quality")
+    if fall is None or not trend.known:
+        return trend
+    first = trend.known[0]
+    floor = (first.value or 0.0) - fall
+    below = f"{fall * 100:g} points" if trend.unit == "share" else f"{fall:g}"
+    words = f"Agreed floor: {below} below wave {first.wave}"
+    return Trend(trend.name, trend.label, trend.unit, trend.points, (floor,), words)
+
+
+def _widest_gap(readings: Readings, name: str, limits: tuple[float, ...]) -> tuple[Trend, str]:
+    """The trend of the attribute whose groups now lie furthest apart."""
+    trends = {group: readings.trend(name, group=group, limits=limits) for group in readings.groups(name)}
+    latest = {group: t.latest.value for group, t in trends.items() if t.latest and t.latest.value is not None}
+    if not latest:
+        return Trend(name, WORDS.get(name, (name, "score"))[0], "score", (), limits), ""
+    widest = max(latest, key=lambda group: latest[group])
+    return trends[widest], widest
+
+
+def _heat_map(context: _Context, readings: Readings, findings: Sequence[FindingLine]) -> HeatMap:
+    verdicts = {(f.wave, f.subject): f.verdict for f in findings if f.rule == "input drift"}
+    cells = [
+        Moved(feature, point, verdicts.get((point.wave, feature)))
+        for feature in readings.features("input_distance")
+        for point in readings.points("input_distance", feature=feature)
+    ]
+    latest = {cell.feature: cell.point.value or 0.0 for cell in cells}
+    features = sorted(latest, key=lambda f: (-latest[f], f))
+    titles = {feature: context.title_of(feature) for feature in features}
+    return HeatMap(
+        features=tuple(titles[f] for f in features),
+        waves=tuple(wave.name for wave in readings.waves),
+        cells=tuple(Moved(titles[c.feature], c.point, c.verdict) for c in cells),
+        limit=limit_of(findings, "input drift"),
+    )
+
+
+def _groups(context: _Context, readings: Readings, gap_name: str) -> Groups:
+    names = _GROUP_MEASURES[context.kind]
+    if not readings.waves or not names:
+        return Groups("", "", (), (), ())
+    last, first = readings.waves[-1], readings.waves[0]
+    lines = []
+    for group in readings.groups(names[0]):
+        attribute, _, label = group.partition("=")
+        found = {name: readings.point(last, name, group) for name in names}
+        measures = {name: point for name, point in found.items() if point is not None}
+        if measures:
+            n = max(point.n for point in measures.values())
+            lines.append(GroupLine(context.title_of(attribute), label, n, measures))
+    gaps = {wave.id: _gaps(context, readings, wave, gap_name) for wave in (first, last)}
+    words = tuple((name, SHORT.get(name, WORDS[name][0]), WORDS[name][1]) for name in names)
+    before = gaps[first.id] if first is not last else ()
+    return Groups(last.name, names[0], words, tuple(lines), gaps[last.id], before)
+
+
+def _gaps(context: _Context, readings: Readings, wave: Wave, name: str) -> tuple[tuple[str, Point], ...]:
+    found = ((group, readings.point(wave, name, group)) for group in readings.groups(name))
+    return tuple((context.title_of(group), point) for group, point in found if point is not None)
+
+
+def _reliability(readings: Readings) -> Reliability:
+    if not readings.waves:
+        return Reliability("", (), ())
+    last = readings.waves[-1]
+    bins = []
+    for feature in readings.features("reliability"):
+        happened = readings.point(last, "reliability", feature=feature)
+        predicted = readings.point(last, "reliability_mean", feature=feature)
+        if happened and predicted and predicted.value is not None:
+            bins.append((predicted.value, happened))
+    facts = ((WORDS[name][0], readings.point(last, name)) for name in ("calibration_slope", "ece"))
+    return Reliability(last.name, tuple(bins), tuple((word, p) for word, p in facts if p is not None))
+
+
+def _other_drift(readings: Readings, findings: Sequence[FindingLine]) -> tuple[Trend, ...]:
+    trends = []
+    for name, rule in (("score_distance", "score drift"), ("outcome_distance", "outcome drift")):
+        limit = limit_of(findings, rule)
+        trends.append(readings.trend(name, limits=() if limit is None else (limit,)))
+    return tuple(trend for trend in trends if trend.points)
+
+
+def _named(line: FindingLine, context: _Context) -> FindingLine:
+    """The finding with its subject as the card calls it."""
+    if line.rule in ("input drift", "fairness"):
+        return replace(line, subject=context.title_of(line.subject))
+    words = WORDS.get(line.subject)
+    return replace(line, subject=words[0] if words else line.subject.capitalize())
+
+
+def _too_few(context: _Context, readings: Readings) -> tuple[str, ...]:
+    """What could not be said of the latest wave because there were too few cases."""
+    if not readings.waves:
+        return ()
+    by_subject: dict[str, list[str]] = defaultdict(list)
+    for m in readings.on(readings.waves[-1]):
+        if m.status in ("too few", "undefined"):
+            attribute, _, label = m.group.partition("=")
+            subject = context.title_of(attribute) + (f" {label}" if label else "") if m.group else ""
+            subject = subject or (
+                context.title_of(m.feature) if m.feature and not m.feature.isdigit() else "Everyone"
+            )
+            by_subject[subject].append(WORDS.get(m.name, (m.name.replace("_", " "), ""))[0])
+    return tuple(f"{subject}: {', '.join(dict.fromkeys(names))}" for subject, names in by_subject.items())
+
+
+def _wave_line(wave: Wave) -> WaveLine:
+    problems = tuple(_fault_words(fault) for fault in wave.report.get("faults", ()))
+    rows = wave.rows or int(wave.report.get("rows", 0))
+    return WaveLine(wave.dataset, wave.name, wave.day, rows, wave.state, problems, wave.arrived_at)
+
+
+def _fault_words(fault: Json) -> str:
+    count = fault.get("count")
+    counted = "" if count is None else f"{count:,} record{'' if count == 1 else 's'} "
+    return f"{fault.get('column') or 'file'}: {counted}{fault.get('what', '')}"
+
+
+def _budget_line(status: BudgetStatus, titles: dict[str, str]) -> BudgetLine:
+    use, _, rest = status.pool.partition(":")
+    population, _, wave = rest.partition("/")
+    what = "training" if use == "training" else f"wave {wave}" if wave else "all held-out waves"
+    title = titles.get(population, population)
+    return BudgetLine(title, what, status.spent, status.epsilon, status.delta, status.charges)
+
+
+def _by_standing(name: ModelName) -> tuple[int, str, int]:
+    return _STANDINGS.index(name.standing), name.title, -name.version
+
+
+def _by_urgency(line: ModelLine) -> tuple[bool, int, str, int]:
+    return (not line.alarm.needs_decision, *_by_standing(line.name))

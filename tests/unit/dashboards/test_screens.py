@@ -1,0 +1,170 @@
+"""Screens draw the panels they are given, made-up ones included, and escape every word of them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner
+from streamlit.testing.v1 import AppTest
+
+from dashboards import numbers, views
+from dashboards.live import markup
+from dashboards.live.serve import HEADERS, inline_scripts, must_be_loopback
+from dashboards.panels import Alarm, OverviewPanel, Point
+from sandbox.cli import cli
+from sandbox.errors import Refused
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def page_of(screen, panel):
+    """The HTML that a screen draws of a panel, and its charts."""
+    draw = {"overview": "render(panel, now)", "model": "st.html(heading(panel, now)); render(panel)"}[screen]
+    names = {"overview": "render", "model": "heading, render"}[screen]
+    script = f"""
+import streamlit as st
+from dashboards.live.screens.{screen} import {names}
+panel, now = st.session_state["panel"], st.session_state["now"]
+{draw}
+"""
+    app = AppTest.from_string(script, default_timeout=20)
+    app.session_state["panel"], app.session_state["now"] = panel, NOW
+    app.run()
+    assert not app.exception
+    charts = app.get("arrow_vega_lite_chart") + app.get("vega_lite_chart")
+    return "\n".join(e.proto.body for e in app.get("html")), charts
+
+
+@pytest.fixture
+def crime(made_up):
+    return views.model(made_up.store, "formal-outcome/1")
+
+
+def test_the_overview_says_who_needs_a_decision_and_links_to_them(made_up):
+    html, _ = page_of("overview", views.overview(made_up.store))
+    assert "2 need a decision" in html
+    assert 'href="model?model=formal-outcome%2F1"' in html
+    for words in ("Falls risk 3", "0.687", "0.681 to 0.693", "3 beyond tolerance", "1 failed evaluation",
+                  "112 records lie above the maximum", "of 8 used", "33 budgets not touched yet"):  # fmt: skip
+        assert words in html
+
+
+def test_an_empty_sandbox_says_what_to_do_first():
+    html, _ = page_of("overview", OverviewPanel((), (), (), ()))
+    assert "No models yet." in html
+    assert "ndl dataset add" in html
+
+
+def test_the_model_screen_shows_title_banner_cards_and_charts(crime):
+    html, drawn = page_of("model", crime)
+    for words in ("Formal outcome of a recorded crime, version 1 · champion", "Needs a decision.",
+                  "−0.070 since 2016-07",
+                  "1 of 5", "Widest gap between groups (AUC)", "21,988", "too few", "beyond tolerance",
+                  "Agreed floor: 0.03 below wave 2016-07, 0.727"):  # fmt: skip
+        assert words in html
+    assert len(drawn) == 4
+
+
+def test_the_banner_follows_the_alarm(crime, made_up):
+    calm = replace(crime, alarm=Alarm())
+    assert "All well." in page_of("model", calm)[0]
+    assert "Needs a decision." not in page_of("model", calm)[0]
+    digits = views.model(made_up.store, "digit-reader/1")
+    html, _ = page_of("model", digits)
+    assert "Not everything could be judged." in html
+    assert "evaluator:MemoryError" in html
+    assert "All well." in page_of("model", replace(digits, failures=()))[0]
+
+
+def test_a_model_of_several_classes_is_drawn_too(made_up):
+    html, drawn = page_of("model", views.model(made_up.store, "digit-reader/1"))
+    assert "94.5 %" in html
+    assert "−1.2 pts since 2026-08" in html
+    assert len(drawn) == 4
+
+
+def test_a_model_before_its_first_wave_is_drawn_without_a_chart(crime):
+    empty = replace(crime.inputs, features=(), waves=(), cells=())
+    trend = replace(crime.headline, points=())
+    fresh = replace(
+        crime, waves=(), headline=trend, bias=trend, gap=trend, inputs=empty, findings=(), alarm=Alarm()
+    )
+    html, drawn = page_of("model", fresh)
+    assert "no wave has been evaluated yet" in html
+    assert "Privacy certificate" in html
+    assert drawn == []
+
+
+def test_one_wave_is_drawn_as_a_beginning(crime):
+    one = lambda trend: replace(trend, points=trend.points[:1], limits=(), limit_words="")  # noqa: E731
+    inputs = replace(
+        crime.inputs,
+        waves=("2016-07",),
+        cells=tuple(c for c in crime.inputs.cells if c.point.wave == "2016-07"),
+    )
+    trends = {name: one(getattr(crime, name)) for name in ("headline", "bias", "gap", "sizes")}
+    rest = {"inputs": inputs, "others": (), "findings": (), "alarm": Alarm()}
+    first = replace(crime, waves=crime.waves[:1], **trends, **rest)
+    html, _ = page_of("model", first)
+    assert "this wave is the reference" in html
+    assert "judging begins with the second wave" in html
+
+
+@pytest.mark.parametrize("screen", ["overview", "model"])
+def test_words_from_developers_are_escaped(screen, made_up):
+    made_up.model("hostile", HOSTILE, "crime", "formal", "candidate")
+    made_up.decision("hostile/1", "champion", HOSTILE, NOW)
+    panel = views.overview(made_up.store) if screen == "overview" else views.model(made_up.store, "hostile/1")
+    html, _ = page_of(screen, panel)
+    assert "<script" not in html
+    assert "onerror=alert(2)&gt;" in html
+
+
+def test_only_markup_made_here_is_left_unescaped():
+    assert markup.tag("a", "x", href='"><script>') == '<a href="&quot;&gt;&lt;script&gt;">x</a>'
+    assert markup.block(HOSTILE, markup.tag("b", HOSTILE)).count("<script") == 0
+    assert markup.interval_bar(Point("w", NOW.date(), None), 0, 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (numbers.value(0.7568), "0.757"), (numbers.value(0.7568, "share"), "75.7 %"),
+        (numbers.value(21988, "number"), "21,988"), (numbers.value(None), "–"), (numbers.value(-0.0021), "−0.002"),
+        (numbers.change(-0.0704), "−0.070"), (numbers.change(0.012, "share"), "+1.2 pts"),
+        (numbers.stated(Point("w", NOW.date(), None, status="too few")), "too few"),
+        (numbers.ago(datetime(2026, 11, 23, 9, 59, tzinfo=UTC), NOW), "2 hours ago"),
+        (numbers.ago(NOW, NOW), "just now"),
+        (numbers.count(1, "finding"), "1 finding"), (numbers.count(1200, "wave"), "1,200 waves"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_in_one_way(written, expected):
+    assert written == expected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.53"])
+def test_a_loopback_address_is_served(host):
+    must_be_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "ndl.example.org", ""])
+def test_an_address_others_can_reach_is_refused_in_plain_words(host):
+    with pytest.raises(Refused, match="no sign-in yet"):
+        must_be_loopback(host)
+
+
+def test_the_command_refuses_before_it_opens_anything(tmp_path):
+    config = tmp_path / "ndl.toml"
+    config.write_text(f'[storage]\nfolder = "{tmp_path}/var"\n[serving]\nhost = "0.0.0.0"\n')
+    outcome = CliRunner().invoke(cli, ["--config", str(config), "dashboard"])
+    assert isinstance(outcome.exception, Refused)
+    assert not (tmp_path / "var").exists()
+
+
+def test_the_policy_lets_no_inline_script_run_but_streamlits_own():
+    policy = HEADERS["content-security-policy"]
+    assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
+    assert "http" not in policy
+    assert all(script.startswith("'sha256-") for script in inline_scripts())
+    assert len(inline_scripts()) == 1
