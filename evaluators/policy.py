@@ -43,7 +43,7 @@ class Fairness(_Section):
 
 
 class Drift(_Section):
-    distance: Limit = 0.10
+    distance: Limit = 0.20
     false_alarms_a_year: Limit = 0.05
     waves_a_year: Annotated[int, Field(ge=1, le=366)] = 52
     level: Level = "Medium"

@@ -51,7 +51,7 @@ class Evaluation(_Section):
 class Publication(_Section):
     """What a public release may say and what it costs each wave's budget."""
 
-    epsilon: float = Field(default=0.5, gt=0, le=10)
+    epsilon: float = Field(default=1.0, gt=0, le=10)
     delta: float = Field(default=1e-6, gt=0, lt=1)
     threshold: int = Field(default=10, ge=1)
     round_to: int = Field(default=5, ge=1)

@@ -118,29 +118,29 @@ def drifted(distance, p, features=1, policy=None):
 
 
 def test_drift_is_beyond_when_large_and_not_by_chance():
-    assert drifted((0.15, 0.14, 0.17), 1e-30).verdict is Verdict.BEYOND
-    assert drifted((0.15, 0.14, 0.17), 1e-30).level == "Medium"
+    assert drifted((0.25, 0.24, 0.27), 1e-30).verdict is Verdict.BEYOND
+    assert drifted((0.25, 0.24, 0.27), 1e-30).level == "Medium"
 
 
 def test_drift_that_is_sure_but_small_is_within_tolerance():
-    assert drifted((0.05, 0.04, 0.06), 1e-30).verdict is Verdict.WITHIN
+    assert drifted((0.15, 0.14, 0.16), 1e-30).verdict is Verdict.WITHIN
 
 
 def test_drift_that_looks_large_but_may_be_chance_is_too_little_data():
-    found = drifted((0.15, 0.11, 0.3), 0.004)
+    found = drifted((0.25, 0.21, 0.4), 0.004)
     assert (found.verdict, found.level) == (Verdict.UNKNOWN, "Low")
 
 
 def test_drift_that_is_sure_but_of_doubtful_size_is_an_early_warning():
-    found = drifted((0.09, 0.06, 0.12), 1e-6)
+    found = drifted((0.19, 0.16, 0.22), 1e-6)
     assert (found.verdict, found.level) == (Verdict.UNKNOWN, "Medium")
     assert "it has moved" in found.sentence
 
 
 def test_the_promise_is_shared_among_all_inputs_of_a_year():
     just_enough = 0.05 / 52 / 2
-    assert drifted((0.15, 0.11, 0.3), just_enough).verdict is Verdict.BEYOND
-    assert drifted((0.15, 0.11, 0.3), just_enough, features=20).verdict is Verdict.UNKNOWN
+    assert drifted((0.25, 0.21, 0.4), just_enough).verdict is Verdict.BEYOND
+    assert drifted((0.25, 0.21, 0.4), just_enough, features=20).verdict is Verdict.UNKNOWN
 
 
 def test_the_reference_wave_is_not_held_against_itself():
