@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dashboards import numbers
 from dashboards.panels import Happening
 from sandbox.audit import Line
 
@@ -34,7 +35,7 @@ _Told = tuple[tuple[str, str, str], list[Line]]
 
 def happenings(lines: Sequence[Line], called: Mapping[str, str], at_most: int) -> tuple[Happening, ...]:
     """The newest first. Evaluations of one model on one wave become one line, which counts them, and so
-    do budgets opened in a row. `called` gives the model of each submission."""
+    do the charges for one release, and budgets opened in a row. `called` gives the model of each submission."""
     told: list[_Told] = []
     for line in reversed(lines):
         if line.action in _FOLDED:
@@ -56,6 +57,8 @@ def _happening(lines: Sequence[Line], called: Mapping[str, str]) -> Happening:
         reason = f"{count} evaluations" + (f", {failed} failed" if failed else "")
     elif newest.action == "privacy.open" and count > 1:
         what, subject = "opened", f"{count} privacy budgets"
+    elif newest.action == "privacy.reserve" and _released(newest):
+        what, reason = f"charged {numbers.count(count, 'held-out budget')} for releasing", ""
     elif newest.action == "model.decide" and "to" in newest.details:
         what = f"made {newest.details['to']}:"
     return Happening(newest.at, newest.by, what, subject, reason)
@@ -66,7 +69,15 @@ def _subject(line: Line, called: Mapping[str, str]) -> str:
     parts = line.subject.split("|")
     if len(parts) >= 2:
         return f"{parts[0]} on {parts[1]}"
+    if released := _released(line):
+        return released
     for detail in ("model_version", "pool"):
         if detail in line.details:
             return str(line.details[detail])
     return called.get(line.subject, line.subject)
+
+
+def _released(line: Line) -> str:
+    """The model version that a charge `release|<model>|<wave>|...` was made for, else nothing."""
+    parts = line.reason.split("|")
+    return parts[1] if line.action == "privacy.reserve" and parts[0] == "release" and len(parts) > 1 else ""

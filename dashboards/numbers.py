@@ -17,7 +17,7 @@ def value(number: float | None, unit: Unit = "score") -> str:
     if unit == "number":
         return f"{number:,.0f}"
     text = f"{number * 100:.1f} %" if unit == "share" else f"{number:.3f}"
-    return text.replace("-", MINUS)
+    return _signed(text)
 
 
 def change(difference: float, unit: Unit = "score") -> str:
@@ -26,7 +26,7 @@ def change(difference: float, unit: Unit = "score") -> str:
         text = f"{difference * 100:+.1f} pts"
     else:
         text = f"{difference:+,.0f}" if unit == "number" else f"{difference:+.3f}"
-    return text.replace("-", MINUS)
+    return _signed(text)
 
 
 def interval(point: Point, unit: Unit = "score") -> str:
@@ -79,3 +79,8 @@ def ago(when: datetime, now: datetime) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """`1 finding`, `2 findings`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _signed(text: str) -> str:
+    """With a real minus sign; what rounds to nothing has no sign."""
+    return text.replace("-", MINUS) if any(c in "123456789" for c in text) else text.lstrip("+-")

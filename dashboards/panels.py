@@ -241,7 +241,7 @@ class ModelPanel:
     alarm: Alarm
     findings: tuple[FindingLine, ...]
     failures: tuple[FailureLine, ...]
-    too_few: tuple[str, ...]
+    missing: tuple[str, ...]
     decisions: tuple[DecisionLine, ...]
     certificate: tuple[tuple[str, str], ...]
     budget: BudgetLine | None

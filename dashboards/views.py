@@ -158,7 +158,7 @@ def _panel(
         inputs=_heat_map(context, readings, findings),
         groups=_groups(context, readings, gap_name), reliability=_reliability(readings),
         others=_other_drift(readings, findings), alarm=alarm(named, decisions, version.standing),
-        findings=named, failures=failures(evaluations, waves), too_few=_too_few(context, readings),
+        findings=named, failures=failures(evaluations, waves), missing=_missing(context, readings),
         decisions=decisions, certificate=certificate_lines(context.run.certificate),
         budget=_budget_line(budgets[0], {dataset.population: dataset.title}) if budgets else None,
     )  # fmt: skip
@@ -283,24 +283,24 @@ def _named(line: FindingLine, context: _Context) -> FindingLine:
     """The finding with its subject as the card calls it."""
     if line.rule in ("input drift", "fairness"):
         return replace(line, subject=context.title_of(line.subject))
-    words = WORDS.get(line.subject)
+    words = WORDS.get(f"{line.subject}_distance") or WORDS.get(line.subject)
     return replace(line, subject=words[0] if words else line.subject.capitalize())
 
 
-def _too_few(context: _Context, readings: Readings) -> tuple[str, ...]:
-    """What could not be said of the latest wave because there were too few cases."""
-    if not readings.waves:
-        return ()
-    by_subject: dict[str, list[str]] = defaultdict(list)
-    for m in readings.on(readings.waves[-1]):
-        if m.status in ("too few", "undefined"):
+def _missing(context: _Context, readings: Readings) -> tuple[str, ...]:
+    """What has no value on the latest wave, and why."""
+    said: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for m in readings.on(readings.waves[-1]) if readings.waves else ():
+        if m.value is None and m.status != "reference":
             attribute, _, label = m.group.partition("=")
-            subject = context.title_of(attribute) + (f" {label}" if label else "") if m.group else ""
-            subject = subject or (
-                context.title_of(m.feature) if m.feature and not m.feature.isdigit() else "Everyone"
-            )
-            by_subject[subject].append(WORDS.get(m.name, (m.name.replace("_", " "), ""))[0])
-    return tuple(f"{subject}: {', '.join(dict.fromkeys(names))}" for subject, names in by_subject.items())
+            named = attribute or ("" if m.feature.isdigit() else m.feature)
+            subject = f"{context.title_of(named)} {label}".strip() if named else "Everyone"
+            said[subject, m.status].append(WORDS.get(m.name, (m.name.replace("_", " "), ""))[0])
+    why = {"too few": "too few cases"}
+    return tuple(
+        f"{subject}: {', '.join(dict.fromkeys(names))} ({why.get(status, status)})"
+        for (subject, status), names in said.items()
+    )
 
 
 def _wave_line(wave: Wave) -> WaveLine:

@@ -132,14 +132,14 @@ def decisions(panel: ModelPanel) -> Html:
 
 
 def unanswered(panel: ModelPanel) -> Html:
-    """What could not be evaluated, and what had too few cases: shown, never left out."""
+    """What could not be evaluated, and what has no value: shown, never left out."""
     parts = []
     if panel.failures:
         rows = [[f.wave, f.evaluator, tag("code", f.code)] for f in panel.failures]
         parts.append(table(["Wave", "Evaluator that failed", "Code"], rows, "Evaluations that failed"))
-    if panel.too_few:
-        items = join(tag("li", words) for words in panel.too_few)
-        few = "Too few cases on the latest wave to say:"
+    if panel.missing:
+        items = join(tag("li", words) for words in panel.missing)
+        few = "On the latest wave there is no value for:"
         parts += [tag("p", few, css="quiet"), tag("ul", items)]
     return join(parts) or tag("p", "Every evaluation of every wave worked, with enough cases.", css="quiet")
 

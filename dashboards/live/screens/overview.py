@@ -37,9 +37,9 @@ def render(panel: OverviewPanel, now: datetime) -> None:
     with left:
         st.html(block(tag("h2", "Waves, newest arrival first")))
         st.html(block(_waves(panel.waves, now)))
-    with right:
         st.html(block(tag("h2", "Privacy budget, by dataset")))
         st.html(block(_budgets(panel.budgets)))
+    with right:
         st.html(block(tag("h2", "What happened lately")))
         st.html(block(_log(panel.happenings)))
 

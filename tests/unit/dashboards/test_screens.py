@@ -132,6 +132,7 @@ def test_only_markup_made_here_is_left_unescaped():
     [
         (numbers.value(0.7568), "0.757"), (numbers.value(0.7568, "share"), "75.7 %"),
         (numbers.value(21988, "number"), "21,988"), (numbers.value(None), "–"), (numbers.value(-0.0021), "−0.002"),
+        (numbers.value(-0.0001), "0.000"), (numbers.change(-0.0004, "share"), "0.0 pts"),
         (numbers.change(-0.0704), "−0.070"), (numbers.change(0.012, "share"), "+1.2 pts"),
         (numbers.stated(Point("w", NOW.date(), None, status="too few")), "too few"),
         (numbers.ago(datetime(2026, 11, 23, 9, 59, tzinfo=UTC), NOW), "2 hours ago"),

@@ -91,7 +91,7 @@ def test_too_few_cases_are_said_and_never_a_number(made_up):
     panel = views.model(made_up.store, CRIME)
     (craven,) = [line for line in panel.groups.lines if line.label == "Craven"]
     assert (craven.measures["auc"].value, craven.measures["auc"].status) == (None, "too few")
-    assert panel.too_few == ("District Craven: AUC",)
+    assert panel.missing == ("District Craven: AUC (too few cases)",)
 
 
 def test_a_decision_made_after_the_findings_answers_them(made_up):
@@ -171,3 +171,13 @@ def test_views_and_charts_load_no_engine():
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_charges_of_one_release_are_one_happening(made_up):
+    for wave in ("2016-07", "2017-07"):
+        pool, why = f"held-out:crime_people/{wave}", f"release|{CRIME}|crime/{wave}|v1"
+        with made_up.store.transaction() as tx:
+            tx.log(Event("omar", "privacy.reserve", "c0ffee", why, {"pool": pool}))
+            tx.log(Event("omar", "release.noise", "x"))
+    newest = views.overview(made_up.store).happenings[0]
+    assert (newest.what, newest.subject) == ("charged 2 held-out budgets for releasing", CRIME)
