@@ -141,7 +141,7 @@ def _inputs_card(panel: ModelPanel) -> Html:
 
 def _gap_card(panel: ModelPanel) -> Html:
     trend, tone = panel.gap, _tone(panel, "fairness")
-    label = f"Widest gap between groups ({trend.label})"
+    label = "Widest gap between groups" + (f" ({trend.label})" if trend.label else "")
     if trend.latest is None or trend.latest.value is None:
         return _card(label, "–", pill("not measured", "plain"), Html(""))
     said = numbers.change(trend.latest.value, trend.unit).lstrip("+")

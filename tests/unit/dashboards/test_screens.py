@@ -1,7 +1,7 @@
 """Screens draw the panels they are given, made-up ones included, and escape every word of them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +13,7 @@ from dashboards.live.serve import HEADERS, inline_scripts, must_be_loopback
 from dashboards.panels import Alarm, OverviewPanel, Point
 from sandbox.cli import cli
 from sandbox.errors import Refused
+from sandbox.records import Measurement
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -82,6 +83,22 @@ def test_a_model_of_several_classes_is_drawn_too(made_up):
     assert "94.5 %" in html
     assert "−1.2 pts since 2026-08" in html
     assert len(drawn) == 4
+
+
+def test_a_model_that_predicts_a_number_is_drawn_too(made_up):
+    task = {"kind": "regression", "target": "days", "question": "How many days will this take?"}
+    made_up.dataset("stays", "Hospital stays", {"age": "Age"}, {}, {"days": task}, "one stay")
+    made_up.model("length-of-stay", "Length of stay", "stays", "days", "candidate")
+    for number, value in enumerate((0.41, 0.38)):
+        wave = made_up.wave("stays", f"2026-{number + 1:02d}", date(2026, number + 1, 1), 800)
+        measured = [Measurement("r2", value, 800, value - 0.05, value + 0.05)]
+        made_up.evaluation("length-of-stay/1", wave.id, "discrimination", measured)
+    html, drawn = page_of("model", views.model(made_up.store, "length-of-stay/1"))
+    assert "0.380" in html
+    assert "−0.030 since 2026-01" in html
+    assert "Widest gap between groups<" in html
+    assert len(drawn) == 1
+    assert "Length of stay 1" in page_of("overview", views.overview(made_up.store))[0]
 
 
 def test_a_model_before_its_first_wave_is_drawn_without_a_chart(crime):
