@@ -1,6 +1,6 @@
 """Runs `ndl` commands one after the other in this process; prints each one's exit code and output as JSON.
 
-    python walk.py COMMANDS.json     [[person, argument, argument, ...], ...]
+python walk.py COMMANDS.json     [[person, argument, argument, ...], ...]
 """
 
 import json
@@ -24,4 +24,3 @@ for person, *arguments in json.loads(Path(sys.argv[1]).read_text()):
     elif isinstance(result.return_value, int) and code == 0:
         code = result.return_value
     print(json.dumps({"command": arguments, "code": code, "words": words}), flush=True)
-

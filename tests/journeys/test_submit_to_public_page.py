@@ -1,0 +1,229 @@
+"""From `ndl dataset generate` to the public page, with the real commands; and nothing leaves the machine."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+import pytest
+
+HERE = Path(__file__).parent
+SETTINGS = """
+[storage]
+folder = "var"
+[people]
+ada = ["developer"]
+dana = ["custodian"]
+omar = ["overseer"]
+worker = ["operator"]
+"""
+MANIFEST = """
+name = "admission"
+dataset = "synthetic_health"
+task = "admitted"
+purpose = "teaching and testing"
+recipe = "logistic"
+[privacy]
+epsilon = 2.0
+[public]
+title = "Admission"
+summary = "Estimates who will be admitted."
+used_for = "This test."
+human_decides = "A person reads every estimate."
+organisation = "A made-up trust"
+responsible = "Its director"
+contact = "director@trust.example"
+question_a_decision = "Write to the contact above."
+"""
+SERVERS = ("dashboard", "demo", "site serve", "up")
+COMMANDS = [
+    ["", "doctor"],
+    ["dana", "dataset", "generate", "people", "--rows", "3000", "--waves", "2", "--wave-rows", "2000"],
+    ["dana", "dataset", "check", "people"],
+    ["dana", "dataset", "add", "people"],
+    ["dana", "dataset", "list"],
+    ["dana", "dataset", "show", "synthetic_health"],
+    ["ada", "dataset", "dummy", "synthetic_health", "--rows", "50", "--out", "dummy"],
+    ["ada", "submit", "submission"],
+    ["worker", "train", "--all"],
+    ["worker", "evaluate", "--due"],
+    ["omar", "model", "list"],
+    ["ada", "model", "decide", "admission/1", "champion", "--reason", "It is mine."],
+    ["omar", "model", "decide", "admission/1", "champion", "--reason", "Good on the first wave."],
+    ["dana", "wave", "add", "synthetic_health", "people/wave-01.parquet"],
+    ["dana", "wave", "add", "synthetic_health", "bad.parquet", "--name", "bad", "--day", "2025-02-15"],
+    ["worker", "evaluate", "--due"],
+    ["worker", "evaluate", "--due"],
+    ["dana", "wave", "list", "synthetic_health"],
+    ["dana", "wave", "show", "synthetic_health/bad"],
+    ["omar", "findings", "--all"],
+    ["omar", "model", "show", "admission/1"],
+    ["omar", "release", "admission/1"],
+    ["omar", "site", "build"],
+    ["dana", "budget", "show"],
+    ["omar", "audit", "show"],
+    ["omar", "audit", "verify"],
+    ["ada", "model", "show", "nobody/1"],
+]
+EXPECTED = {11: 3, 14: 5, 26: 4}  # position in COMMANDS: exit code; all others 0
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    """A folder in which every command has been run, and what each said."""
+    place = tmp_path_factory.mktemp("walk")
+    (place / "ndl.toml").write_text(SETTINGS)
+    (place / "submission").mkdir()
+    (place / "submission" / "submission.toml").write_text(MANIFEST)
+    _bad_wave(place / "bad.parquet")
+    (place / "commands.json").write_text(json.dumps(COMMANDS))
+    command = [sys.executable, str(HERE / "walk.py"), "commands.json"]
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0:
+        command = ["unshare", "-rn", *command]  # a network namespace with no way out, whatever the library
+    done = subprocess.run(
+        command, cwd=place, env=_watched(place), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return place, [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def _watched(place):
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("NDL_")}
+    return {**keep, "PYTHONPATH": str(HERE / "watch"), "WATCH_OUTWARD": str(place / "outward.txt")}
+
+
+def _bad_wave(path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"surprise": ["secret-value-7"]}), path)
+
+
+def test_every_command_ends_with_the_exit_code_it_should(walked):
+    for at, said in enumerate(walked[1]):
+        assert said["code"] == EXPECTED.get(at, 0), said
+    assert len(walked[1]) == len(COMMANDS)
+
+
+def test_a_developer_may_not_promote_their_own_model_and_a_bad_wave_stays_out(walked):
+    said = [entry["words"] for entry in walked[1]]
+    assert "overseer" in said[11]
+    assert "put aside whole" in said[14]
+    assert "secret-value-7" not in said[14] + said[18]
+
+
+def test_evaluating_twice_stores_every_result_once(walked):
+    from sandbox.records import Evaluation, Wave
+    from sandbox.storage import Store
+
+    store = Store(f"sqlite:///{walked[0]}/var/ndl.db")
+    evaluations = store.all(Evaluation)
+    accepted = [w for w in store.all(Wave) if w.state == "accepted"]
+    evaluators = {e.evaluator for e in evaluations}
+    assert len(accepted) == 2
+    assert len(evaluators) >= 6
+    assert len(evaluations) == len(evaluators) * len(accepted)
+    assert not [e for e in evaluations if e.failure]
+
+
+def test_the_public_page_shows_the_released_figures_and_no_exact_count(walked):
+    place, _ = walked
+    page = (place / "var/public/models/admission/index.html").read_text()
+    record = json.loads((place / "var/public/models/admission/record.json").read_text())
+    assert "Admission" in page
+    assert "A made-up trust" in page
+    for wave in record["waves"]:
+        assert wave["n"] % 5 == 0
+
+
+def test_the_certificate_keeps_the_epsilon_that_was_asked_for(walked):
+    from sandbox.records import TrainingRun
+    from sandbox.storage import Store
+
+    (run,) = Store(f"sqlite:///{walked[0]}/var/ndl.db").all(TrainingRun)
+    assert 1.8 < run.certificate["epsilon"] <= 2.0 + 1e-6
+    assert run.certificate["adjacency"] == "add/remove"
+
+
+def test_mlflow_serves_the_champion_to_a_process_that_never_saw_the_submission(walked):
+    place, _ = walked
+    code = (
+        "import os; os.environ['MLFLOW_DISABLE_TELEMETRY'] = 'true'\n"
+        "import mlflow, pyarrow.parquet as pq\n"
+        f"mlflow.set_tracking_uri('sqlite:///{place}/var/mlflow.db')\n"
+        f"frame = pq.read_table('{place}/people/wave-02.parquet').to_pandas().head(20)\n"
+        "model = mlflow.pyfunc.load_model('models:/admission@champion')\n"
+        "print(len(model.predict(frame)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd="/",
+        env=_watched(place),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "20", done.stderr[-2000:]
+
+
+def test_the_three_faces_come_up_answer_and_leave_no_process_behind(walked):
+    place, _ = walked
+    settings = (
+        place / "ndl.toml"
+    ).read_text() + "[serving]\nlive_port=18501\nmlflow_port=15000\npublic_port=18080\n"
+    (place / "up.toml").write_text(settings)
+    command = [sys.executable, "-u", "-m", "sandbox.cli", "--config", "up.toml", "up"]
+    up = subprocess.Popen(command, cwd=place, env=_watched(place), stdout=subprocess.PIPE, text=True)
+    try:
+        addresses = _addresses(up)
+        assert set(addresses) == {"live dashboard", "MLflow pages", "public site"}
+        for address in addresses.values():
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                assert answer.status == 200
+    finally:
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(30) == 0
+    for address in addresses.values():
+        with pytest.raises(OSError):
+            urllib.request.urlopen(address, timeout=2)
+
+
+def _addresses(process):
+    found, deadline = {}, time.monotonic() + 100
+    for line in process.stdout:
+        match = re.match(r"\s+(\w+ \w+)\s+(http://127\.0\.0\.1:\d+/)", line)
+        if match:
+            found[match[1]] = match[2]
+        if len(found) == 3 or time.monotonic() > deadline:
+            break
+    return found
+
+
+def test_no_command_and_no_server_tried_to_leave_the_machine(walked):
+    attempts = walked[0] / "outward.txt"
+    assert not attempts.exists(), attempts.read_text()
+
+
+def test_the_watch_sees_an_attempt_when_there_is_one(tmp_path):
+    code = "import socket\ntry: socket.create_connection(('192.0.2.1', 80), 1)\nexcept OSError: pass"
+    subprocess.run([sys.executable, "-c", code], env=_watched(tmp_path), check=True)
+    assert "192.0.2.1" in (tmp_path / "outward.txt").read_text()
+
+
+def test_every_command_there_is_was_walked_or_is_a_server():
+    leaves = set()
+    for entry in entry_points(group="ndl.commands"):
+        command = entry.load()
+        if isinstance(command, click.Group):
+            leaves |= {f"{entry.name} {name}" for name in command.commands}
+        else:
+            leaves.add(entry.name)
+    walked = {" ".join(words[1:3]) if " ".join(words[1:3]) in leaves else words[1] for words in COMMANDS}
+    assert leaves - walked == set(SERVERS)
