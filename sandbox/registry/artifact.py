@@ -78,11 +78,13 @@ def write(
         "architecture": architecture,
         "card": card.document,
         "task": task,
+        "columns": list(Encoding(card, task).feature_columns),
         "weights_sha256": digest,
         "certificate": certificate,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL).write_text(json.dumps(description, indent=1, sort_keys=True, allow_nan=False))
+    # Keys keep their order: the order of a card's columns is the order of a record's tensors.
+    (folder / MODEL).write_text(json.dumps(description, indent=1, allow_nan=False))
     (folder / WEIGHTS).write_bytes(weights)
     return digest
 
@@ -102,6 +104,8 @@ def read(folder: Path, digest: str = "") -> Scorer:
             "Restore the folder from a backup, or train the model again."
         )
     encoding = Encoding(Card.from_json(description["card"]), description["task"])
+    if list(encoding.feature_columns) != description["columns"]:
+        raise Refused(f"{folder / MODEL} lists its columns in another order than its card, so it is damaged.")
     module = admission.build(description["architecture"], encoding.inputs)
     module.load_state_dict(load(weights), strict=True)
     return Scorer(encoding, module.eval(), found)

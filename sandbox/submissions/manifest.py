@@ -44,6 +44,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0
 Words = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=800), AfterValidator(_plain)
 ]
+Title = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=90), AfterValidator(_plain)
+]
 Contact = Annotated[Words, AfterValidator(_reachable)]
 
 
@@ -69,7 +72,7 @@ class Wishes(_Part):
 class Public(_Part):
     """The human words of the public page; software can fill in none of them."""
 
-    title: Annotated[Words, StringConstraints(max_length=90)]
+    title: Title
     summary: Words
     used_for: Words
     human_decides: Words

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    bins: int = Field(default=16, ge=2, le=64)
+    bins: int = Field(default=8, ge=1, le=64)
 
 
 class Logistic(_Settings):
-    """One weight for each category and for each of `bins` equal parts of a number's public range."""
+    """One weight for each category, and for each of `bins` equal parts of a number's public range (1: as it is)."""
 
 
 class Mlp(_Settings):

@@ -69,22 +69,29 @@ def choose(
     """
     if units < 1:
         raise Refused("There is no unit on the training side, so there is nothing to train on.")
-    linear = architecture.get("recipe") == "logistic"
-    rate = min(1.0, (wishes.batch_size or _batch_size(units, linear)) / units)
-    steps = math.ceil(wishes.epochs / rate) if wishes.epochs else (60 if linear else 200)
+    batch, steps, learning_rate = _defaults(architecture.get("recipe", ""), units)
+    rate = min(1.0, (wishes.batch_size or batch) / units)
     return Plan(
         epsilon=epsilon,
         delta=min(budget_delta, units**-1.1),
         units=units,
         max_rows_per_unit=max_rows_per_unit,
         sampling_rate=rate,
-        steps=steps,
-        clip=wishes.clip or (1.5 if linear and inputs.kind == "binary" else 1.0),
-        learning_rate=wishes.learning_rate or (0.2 if linear else 0.01),
+        steps=math.ceil(wishes.epochs / rate) if wishes.epochs else steps,
+        clip=wishes.clip or (math.sqrt(2) if inputs.kind == "multiclass" else 1.0),
+        learning_rate=wishes.learning_rate or learning_rate,
         loss=inputs.kind,
     )
 
 
-def _batch_size(units: int, linear: bool) -> int:
-    """Big batches need the least noise in all; a linear model is quick enough for half of everybody."""
-    return math.ceil(min(units * 0.5, max(20_000, units * 0.05))) if linear else math.ceil(0.1 * units)
+def _defaults(recipe: str, units: int) -> tuple[int, int, float]:
+    """Batch size, steps and learning rate (for Adam), as measured (see the README).
+
+    Few steps on big batches need the least noise in all. A recipe starts with gradients of norm near 1
+    and takes big steps; of a module we do not know, less is assumed.
+    """
+    if recipe == "logistic":
+        return math.ceil(max(units * 0.05, min(units * 0.5, 20_000))), 60, 0.2
+    if recipe == "mlp":
+        return math.ceil(max(units * 0.02, min(units * 0.2, 10_000))), 60, 0.1
+    return math.ceil(max(units * 0.01, min(units * 0.1, 5_000))), 200, 0.01
