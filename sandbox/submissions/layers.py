@@ -66,16 +66,18 @@ class Tabular(nn.Module):
         self.vector = RecordVector(inputs, bins)
         self.line = _silent(nn.Linear(self.vector.width, inputs.outputs, bias=False))
         widths = [self.vector.width, *hidden]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
-        for layer in self.hidden:
+        layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
+        for layer in layers:
             nn.init.normal_(layer.weight, std=_SPREAD)
+        self.hidden = nn.ModuleList(layers)
         self.bend = _silent(nn.Linear(widths[-1], inputs.outputs, bias=False)) if hidden else None
 
     def forward(self, **batch: Tensor) -> Tensor:
         seen = self.vector(**batch)
         logits: Tensor = self.line(seen)
         for layer in self.hidden:
-            seen = torch.tanh(layer(seen)) / math.sqrt(layer.out_features)
+            seen = torch.tanh(layer(seen))
+            seen = seen / math.sqrt(seen.shape[1])
         return logits if self.bend is None else logits + self.bend(seen)
 
 
