@@ -1,9 +1,12 @@
-"""Shared by every test that needs MLflow: an empty, migrated store, made once and then copied."""
+"""Shared by tests of several packages: an empty MLflow store, made once, and a clinic to train on."""
 
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 
+from sandbox.records import Dataset, Event
+from sandbox.roles import Person, Role
 from sandbox.settings import Settings, Storage
 
 
@@ -21,6 +24,141 @@ def empty_mlflow(tmp_path_factory):
 def mlflow_settings(tmp_path, empty_mlflow):
     """Settings whose folder already holds an empty MLflow store."""
     folder = tmp_path / "var"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     shutil.copy(empty_mlflow, folder / "mlflow.db")
     return Settings(storage=Storage(folder=folder))
+
+
+class Clinic:
+    """A dataset of made-up patients with up to five visits each, in a store of its own."""
+
+    def __init__(self, settings):
+        from sandbox.catalogue.card import Card
+        from sandbox.catalogue.files import write_parquet
+        from sandbox.privacy.ledger import open_budgets
+        from sandbox.storage import Store
+
+        self.settings, self.folder = settings, settings.storage.folder
+        self.store = Store(settings.database_url, clock=lambda: NOON)
+        self.card = Card.from_json(CLINIC)
+        self.table = patients(240)
+        path = self.folder / "data" / "clinic" / "training.parquet"
+        units = len(set(self.table["patient"].to_pylist()))
+        digest = write_parquet(self.table, path)
+        self.dataset = Dataset(
+            "clinic", "Clinic", "clinic_people", CLINIC, self.card.digest, str(path), self.table.num_rows,
+            units, digest, NOON, "dana",
+        )  # fmt: skip
+        with self.store.transaction() as tx:
+            tx.add(self.dataset, Event("dana", "test", "clinic"))
+            open_budgets(tx, self.card, "dana")
+
+    @staticmethod
+    def person(name, *roles):
+        return Person(name, frozenset(roles or Role))
+
+    def write(self, name="falls", recipe="logistic", task="fell", code=None, settings=""):
+        """A submission folder."""
+        folder = self.folder / "offered" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        chosen = "" if code else f'recipe = "{recipe}"'
+        (folder / "submission.toml").write_text(
+            MANIFEST.format(name=name, chosen=chosen, task=task) + settings
+        )
+        if code:
+            (folder / "model.py").write_text(code)
+        return folder
+
+    def submit(self, by="dev", **what):
+        from sandbox.submissions.intake import submit
+
+        return submit(self.store, self.settings, self.write(**what), self.person(by))
+
+    def train(self, submission, **more):
+        from sandbox.training.service import train
+
+        return train(self.store, self.settings, submission.id, self.person("operator"), **more)
+
+
+def patients(n, seed=3):
+    """Rows of n patients whose chance of a fall rises with age; later patients visit more often."""
+    import numpy as np
+    import pyarrow as pa
+
+    rng = np.random.default_rng(seed)
+    who = np.repeat(np.arange(n), 1 + np.arange(n) % 5)
+    age = np.clip(rng.normal(60, 15, len(who)), 0, 100)
+    fell = rng.random(len(who)) < 1 / (1 + np.exp(-(age - 60) / 6))
+    scans = rng.random((len(who), 16))
+    return pa.table(
+        {
+            "patient": [f"p{i}" for i in who],
+            "weight": pa.array(rng.uniform(40, 120, len(who)), mask=rng.random(len(who)) < 0.1),
+            "age": age,
+            "ward": pa.array(rng.choice(["a", "b"], len(who)), mask=rng.random(len(who)) < 0.1),
+            "alone": rng.random(len(who)) < 0.5,
+            "note": ["quiet" if f else "" for f in fell],
+            "scan": list(scans),
+            "fell": fell,
+            "kind": np.where(scans.mean(1) > 0.5, "dark", "light"),
+            "cost": np.clip(age / 10, 0, 10),
+        }
+    )
+
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+CLINIC = {
+    "name": "Clinic",
+    "ndl:dataset": {
+        "name": "clinic", "population": "clinic_people", "unit": "patient", "unit_means": "one patient",
+        "recurs": True, "max_rows_per_unit": 3, "custodian": {"name": "Dana", "contact": "d@example.org"},
+        "licence": "OGL-UK-3.0", "attribution": "Made up", "synthetic": True, "purposes": ["testing"],
+        "columns": {
+            "patient": {"kind": "identifier", "feature": False},
+            "weight": {"kind": "number", "minimum": 0, "maximum": 200, "missing": True},
+            "age": {"kind": "number", "minimum": 0, "maximum": 100},
+            "ward": {"kind": "category", "categories": ["a", "b"], "missing": True},
+            "alone": {"kind": "boolean"},
+            "note": {"kind": "text", "length": 6},
+            "scan": {"kind": "image", "shape": [1, 4, 4], "minimum": 0, "maximum": 1},
+            "fell": {"kind": "boolean", "feature": False},
+            "kind": {"kind": "category", "categories": ["dark", "light"], "feature": False},
+            "cost": {"kind": "number", "minimum": 0, "maximum": 10, "feature": False},
+        },
+        "tasks": {
+            "fell": {"kind": "binary", "target": "fell", "question": "Will this patient fall?",
+                     "features": ["weight", "age", "ward", "alone"]},
+            "kind": {"kind": "multiclass", "target": "kind", "question": "Which kind?", "features": ["scan"]},
+            "cost": {"kind": "regression", "target": "cost", "question": "At what cost?"},
+        },
+        "training": {"file": "t.parquet", "wave": "w1", "day": "2026-01-01", "held_out_share": 0.3},
+        "budget": {"training": {"epsilon": 8, "delta": 1e-6}, "held_out": {"epsilon": 3, "delta": 1e-6}},
+    },
+}  # fmt: skip
+MANIFEST = """\
+name = "{name}"
+dataset = "clinic"
+task = "{task}"
+purpose = "testing"
+{chosen}
+[privacy]
+epsilon = 1.0
+[public]
+title = "Falls risk"
+summary = "Says who may fall."
+used_for = "Nothing yet."
+human_decides = "A nurse decides."
+organisation = "A hospital"
+responsible = "Director of Nursing"
+contact = "register@example.org"
+question_a_decision = "Ask the ward sister."
+"""
+
+
+@pytest.fixture
+def clinic(tmp_path):
+    """No MLflow store yet: a test that trains asks for `mlflow_settings` too."""
+    (tmp_path / "var").mkdir(exist_ok=True)
+    made = Clinic(Settings(storage=Storage(folder=tmp_path / "var")))
+    yield made
+    made.store.close()

@@ -1,0 +1,68 @@
+"""Recipes and examples turn every kind of input into logits, one record at a time."""
+
+import pytest
+import torch
+
+from sandbox.catalogue.encoding import Inputs
+from sandbox.errors import Refused
+from sandbox.submissions import admission, layers, recipes
+from sandbox.training.loop import made_up
+
+TABLE = Inputs("binary", 1, numbers=3, categories=(4, 5))
+EVERYTHING = Inputs("multiclass", 3, 2, (4,), {"scan": (1, 8, 8), "trend": (5,)}, {"note": 7})
+IMAGE = Inputs("multiclass", 10, arrays={"image": (1, 8, 8)})
+
+
+@pytest.mark.parametrize("recipe", recipes.SETTINGS)
+@pytest.mark.parametrize("inputs", [TABLE, EVERYTHING, IMAGE, Inputs("regression", 1, texts={"note": 4})])
+def test_a_recipe_takes_every_kind_of_input(recipe, inputs):
+    module = recipes.build(recipe, recipes.complete(recipe, {}), inputs)
+    features, _ = made_up(inputs, 6)
+    assert module(**features).shape == (6, inputs.outputs)
+
+
+@pytest.mark.parametrize("bins", [1, 4, 16])
+@pytest.mark.parametrize("inputs", [TABLE, EVERYTHING, IMAGE])
+def test_a_records_vector_never_has_a_norm_above_one(inputs, bins):
+    generator = torch.Generator().manual_seed(1)
+    features = {name: torch.rand(50, *shape, generator=generator) for name, shape in inputs.arrays.items()}
+    features |= {
+        n: torch.randint(0, 257, (50, size), generator=generator) for n, size in inputs.texts.items()
+    }
+    if inputs.numbers:
+        features["numbers"] = torch.rand(50, inputs.numbers, generator=generator) * 2 - 1
+    if inputs.categories:
+        columns = [torch.randint(0, size, (50,), generator=generator) for size in inputs.categories]
+        features["categories"] = torch.stack(columns, 1)
+    vectors = layers.RecordVector(inputs, bins)(**features)
+    assert vectors.norm(dim=1).max() <= 1 + 1e-6
+
+
+def test_the_ends_of_a_range_fall_into_the_first_and_last_bin():
+    vector = layers.RecordVector(Inputs("binary", 1, numbers=1), bins=4)
+    seen = vector(numbers=torch.tensor([[-1.0], [-0.51], [-0.5], [0.99], [1.0]]))[:, 1:] > 0
+    assert seen.int().argmax(1).tolist() == [0, 0, 1, 3, 3]
+
+
+def test_an_answer_for_one_record_does_not_depend_on_its_neighbours():
+    for name, sha in admission.examples().items():
+        inputs = IMAGE if name == "group_norm_cnn" else TABLE
+        module = admission.build({"example": name, "sha256": sha}, inputs)
+        features, _ = made_up(inputs, 4)
+        features = {
+            n: t * torch.arange(4).view(-1, *(1,) * (t.dim() - 1)).to(t.dtype) / 4
+            for n, t in features.items()
+        }
+        features = {n: t.long() if n == "categories" else t for n, t in features.items()}
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter)
+        alone = module(**{n: t[2:3] for n, t in features.items()})
+        assert torch.allclose(module(**features)[2:3], alone, atol=1e-4), name
+
+
+def test_an_example_says_what_it_is_for():
+    sha = admission.examples()
+    with pytest.raises(Refused, match="tables of numbers and categories"):
+        admission.build({"example": "residual_tabular", "sha256": sha["residual_tabular"]}, IMAGE)
+    with pytest.raises(Refused, match="records that are one image"):
+        admission.build({"example": "group_norm_cnn", "sha256": sha["group_norm_cnn"]}, TABLE)

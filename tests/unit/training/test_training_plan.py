@@ -1,0 +1,54 @@
+"""What a developer leaves open is chosen from sizes and epsilon alone, and what they ask for is done."""
+
+import math
+
+import pytest
+
+from sandbox.catalogue.encoding import Inputs
+from sandbox.errors import Refused
+from sandbox.submissions.manifest import Wishes
+from sandbox.training.plan import choose
+
+INPUTS = Inputs("binary", 1, numbers=2)
+LOGISTIC = {"recipe": "logistic", "settings": {"bins": 4}}
+
+
+def plan(wishes=None, architecture=LOGISTIC, inputs=INPUTS, **changes):
+    sizes = {"units": 10_000, "max_rows_per_unit": 1, "epsilon": 1.0, "budget_delta": 1e-6, **changes}
+    return choose(inputs, architecture, Wishes(**(wishes or {})), **sizes)
+
+
+def test_wishes_are_granted():
+    chosen = plan({"epochs": 2.0, "batch_size": 500, "learning_rate": 0.3, "clip": 0.7})
+    assert (chosen.sampling_rate, chosen.steps, chosen.learning_rate, chosen.clip) == (0.05, 40, 0.3, 0.7)
+    assert chosen.expected_batch == 500
+
+
+@pytest.mark.parametrize("architecture", [LOGISTIC, {"recipe": "mlp"}, {"example": "x"}])
+@pytest.mark.parametrize("units", [1, 7, 500, 10_000, 10_000_000])
+def test_defaults_are_possible_for_any_number_of_units(architecture, units):
+    chosen = plan(architecture=architecture, units=units)
+    assert 0 < chosen.sampling_rate <= 1
+    assert chosen.steps >= 1
+    assert math.isfinite(chosen.expected_batch)
+
+
+def test_a_batch_is_never_larger_than_everybody():
+    assert plan({"batch_size": 50_000}).sampling_rate == 1.0
+
+
+def test_delta_is_the_budgets_or_smaller_for_many_units():
+    assert plan(units=100).delta == 1e-6
+    assert plan(units=10_000_000).delta == pytest.approx(10_000_000**-1.1)
+
+
+def test_nobody_to_train_on_is_refused():
+    with pytest.raises(Refused, match="nothing to train on"):
+        plan(units=0)
+
+
+def test_noise_is_calibrated_for_what_will_run():
+    asked = []
+    chosen = plan({"epochs": 1.0, "batch_size": 100}).calibrated(lambda *of: asked.append(of) or 3.5)
+    assert asked == [(1.0, 1e-6, 0.01, 100)]
+    assert chosen.noise_multiplier == 3.5

@@ -1,0 +1,169 @@
+"""Charged before a record is read; certified for what ran; a failure keeps its charge and quotes nothing."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sandbox.catalogue import stored
+from sandbox.errors import BudgetExhausted, Refused
+from sandbox.lifecycle import ChargeState, RunState, Standing, SubmissionState
+from sandbox.privacy import accounting, ledger
+from sandbox.records import Charge, Event, ModelVersion, Submission, TrainingRun
+from sandbox.registry import registry
+from sandbox.roles import Role
+from sandbox.submissions import admission
+from sandbox.training import loop
+from sandbox.training.service import TrainingFailed, train
+
+BIG = "[training]\nbatch_size = 100\nepochs = 4\n"
+
+
+def test_a_submission_becomes_a_certified_candidate(clinic, mlflow_settings):
+    submission = clinic.submit()
+    told = []
+    version = clinic.train(submission, progress=lambda step, steps: told.append((step, steps)))
+    run = clinic.store.get(TrainingRun, version.run)
+    assert (version.id, version.standing, version.developer) == ("falls/1", Standing.CANDIDATE, "dev")
+    assert clinic.store.get(Submission, submission.id).state is SubmissionState.TRAINED
+    assert run.state is RunState.FINISHED
+    assert told[-1] == (run.plan["steps"], run.plan["steps"])
+
+    certificate, charge = run.certificate, clinic.store.get(Charge, run.charge)
+    assert charge.state is ChargeState.SETTLED
+    assert certificate["epsilon"] == accounting.epsilon_of([charge.event], certificate["delta"])
+    assert 0.99 < certificate["epsilon"] <= 1.0
+    assert certificate["epsilon_opacus"] == pytest.approx(certificate["epsilon"], rel=0.02)
+    assert certificate["epsilon_opacus_by"].startswith("Opacus")
+    stated = ("adjacency", "unit", "delta", "population", "units", "max_rows_per_unit", "charge")
+    assert [certificate[name] for name in stated] == [
+        "add/remove", "patient", 1e-6, "clinic_people", 240, 3, charge.id,
+    ]  # fmt: skip
+    kept = json.dumps([run.plan, run.certificate])
+    assert not any(word in kept for word in ("norm", "accuracy", "train_loss"))
+
+    again = clinic.train(submission)
+    assert again == version
+    assert len(clinic.store.all(Charge)) == 1
+
+
+def test_the_charge_is_durable_before_a_record_is_read(clinic, monkeypatch):
+    charges = []
+    monkeypatch.setattr(stored, "read_training", lambda _: charges.extend(clinic.store.all(Charge)) or 1 / 0)
+    with pytest.raises(TrainingFailed):
+        clinic.train(clinic.submit())
+    assert [c.state for c in charges] == [ChargeState.RESERVED]
+
+
+def test_a_failed_training_keeps_its_charge_and_quotes_no_record(clinic, monkeypatch):
+    def leak(*_, **__):
+        raise ValueError("patient p17 weighs 81.3")
+
+    submission = clinic.submit()
+    rehearse = loop.fit
+    calls = []
+    monkeypatch.setattr(
+        loop, "fit", lambda *a, **k: calls.append(1) or (rehearse if len(calls) == 1 else leak)(*a, **k)
+    )
+    with pytest.raises(TrainingFailed) as failure:
+        clinic.train(submission)
+    run = clinic.store.all(TrainingRun)[0]
+    assert (run.state, run.certificate["failure"]) == (RunState.FAILED, "crashed")
+    assert any("service.py" in place for place in run.certificate["where"])
+    charge = clinic.store.get(Charge, run.charge)
+    assert charge.event["count"] == run.plan["steps"]
+    after = clinic.store.get(Submission, submission.id)
+    assert (after.state, after.note) == (SubmissionState.FAILED, "training failed: crashed")
+    written = str(failure.value) + repr(run) + repr(after) + repr(clinic.store.audit_lines())
+    assert "81.3" not in written
+    assert failure.value.__cause__ is None
+    assert failure.value.__suppress_context__
+
+
+def test_stopping_a_training_keeps_its_charge(clinic, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        clinic.train(clinic.submit(), progress=stop)
+    run = clinic.store.all(TrainingRun)[0]
+    assert run.certificate["failure"] == "stopped"
+    assert clinic.store.get(Charge, run.charge).state is ChargeState.RESERVED
+
+
+def test_a_failed_submission_may_be_trained_again_at_a_second_charge(clinic, mlflow_settings, monkeypatch):
+    submission = clinic.submit()
+    with monkeypatch.context() as broken:
+        broken.setattr(registry, "register", lambda *_, **__: 1 / 0)
+        with pytest.raises(TrainingFailed):
+            clinic.train(submission)
+    assert clinic.train(submission).id == "falls/1"
+    assert len(clinic.store.all(Charge)) == 2
+
+
+def test_a_run_cut_off_earlier_is_marked_when_the_next_begins(clinic, mlflow_settings):
+    submission = clinic.submit()
+    lost = TrainingRun("lost", submission.id, "?", RunState.RESERVED, {}, {}, clinic.store.clock(), None)
+    with clinic.store.transaction() as tx:
+        tx.add(lost, Event("operator", "test", "lost"))
+    clinic.train(submission)
+    assert clinic.store.get(TrainingRun, "lost").certificate["failure"] == "interrupted"
+
+
+def test_no_record_is_read_when_the_budget_is_gone(clinic, monkeypatch):
+    spend = accounting.gaussian_event(4.0), "patient", "earlier", "operator"
+    with pytest.raises(BudgetExhausted):
+        while True:
+            ledger.reserve(clinic.store, ledger.training_pool(clinic.card), *spend)
+    spent = clinic.store.all(Charge)
+    monkeypatch.setattr(stored, "read_training", lambda _: pytest.fail("a record was read"))
+    with pytest.raises(BudgetExhausted):
+        clinic.train(clinic.submit())
+    assert clinic.store.all(TrainingRun) == []
+    assert clinic.store.all(Charge) == spent
+
+
+def test_what_cannot_be_trained_record_by_record_is_refused_uncharged(clinic, monkeypatch):
+    class Mixing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.BatchNorm1d(4)
+
+        def forward(self, **batch):
+            return self.mix(batch["numbers"]).sum(1, keepdim=True)
+
+    monkeypatch.setattr(admission, "build", lambda *_: Mixing())
+    with pytest.raises(Refused, match="cannot be trained record by record"):
+        clinic.train(clinic.submit())
+    assert clinic.store.all(Charge) == []
+
+
+def test_weights_that_are_not_finite_are_not_registered(clinic, monkeypatch):
+    fit = loop.fit
+
+    def spoil(module, *rest):
+        fit(module, *rest)
+        with torch.no_grad():
+            next(module.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(loop, "fit", spoil)
+    with pytest.raises(TrainingFailed, match="weights not finite"):
+        clinic.train(clinic.submit())
+    assert clinic.store.all(ModelVersion) == []
+
+
+def test_only_an_operator_may_train(clinic):
+    submission = clinic.submit()
+    with pytest.raises(Refused, match="Only an operator may train a model"):
+        train(clinic.store, clinic.settings, submission.id, clinic.person("dev", Role.DEVELOPER))
+
+
+@pytest.mark.parametrize("task", ["kind", "cost"])
+def test_several_classes_and_numbers_are_trained_too(clinic, mlflow_settings, task):
+    version = clinic.train(clinic.submit(name=f"clinic-{task}", task=task, recipe="mlp", settings=BIG))
+    scorer = registry.load_scorer(clinic.settings, version)
+    answer = scorer.probabilities(scorer.encoding.features(clinic.table))
+    assert answer.shape == ((clinic.table.num_rows, 2) if task == "kind" else (clinic.table.num_rows,))
+    if task == "kind":
+        assert abs(answer.sum(1) - 1).max() < 1e-5
