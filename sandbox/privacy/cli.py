@@ -34,7 +34,7 @@ def show(box: Sandbox, pool: str | None) -> None:
     box.console.print(_table(found, box.store))
     box.console.print(
         "The promise holds whatever is asked in whatever order (filter at one Rényi order, add/remove "
-        "adjacency). Used and left divide it by Rényi cost; they are not the epsilon of what was released "
+        "adjacency). Used is its share by Rényi cost, not the epsilon of what was released "
         "so far. The last column is the largest epsilon that one further request can have.",
         style="dim",
     )
@@ -46,16 +46,19 @@ def _table(found: list[BudgetStatus], store: Store) -> Table:
     from sandbox.privacy.accounting import ADJACENCY
 
     table = Table(
-        "pool", "unit", "adjacency", "promised ε", "δ", "used", "left", "charges", "one more request",
-        box=None, padding=(0, 1),
+        "pool", "unit", "adjacency", "promised ε", "δ", "used", "charges", "one more\nrequest",
+        box=None, padding=(0, 1, 0, 0),
     )  # fmt: skip
+    table.columns[0].overflow = "fold"  # the name of a pool is never cut
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for column in table.columns[3:]:
         column.justify = "right"
     units = _units(store)
     for s in found:
         table.add_row(
             s.pool, units.get(_population(s.pool), "?"), ADJACENCY, f"{s.epsilon:g}", f"{s.delta:g}",
-            f"{s.share:.1%}", f"{1 - s.share:.1%}", str(s.charges), f"ε ≤ {_down(s.largest)}",
+            f"{s.share:.1%}", str(s.charges), f"ε ≤ {_down(s.largest)}",
         )  # fmt: skip
     return table
 
