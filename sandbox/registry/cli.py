@@ -21,7 +21,7 @@ def model() -> None:
 @click.pass_obj
 def list_(box: Sandbox) -> None:
     """Every model version, with its standing and its privacy guarantee."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from sandbox.records import ModelVersion, TrainingRun
 
@@ -29,17 +29,18 @@ def list_(box: Sandbox) -> None:
     if not versions:
         box.console.print("No model is registered yet. Train one: [bold]ndl train --all[/bold]")
         return
-    table = Table("model", "standing", "task", "developer", "epsilon", "delta", "registered")
+    whole = [Column(name, overflow="fold", no_wrap=False) for name in ("model", "standing", "task")]
+    table = Table(*whole, "developer", "epsilon", "delta", "registered")
     for version in versions:
         certificate = box.store.get(TrainingRun, version.run).certificate
         table.add_row(
             version.id,
             str(version.standing),
-            f"{version.task} on {version.dataset}",
+            version.task,
             version.developer,
             f"{certificate['epsilon']:.3g}",
             f"{certificate['delta']:.2g}",
-            f"{version.registered_at:%Y-%m-%d %H:%M}",
+            f"{version.registered_at:%Y-%m-%d}",
         )
     box.console.print(table)
 
@@ -49,13 +50,13 @@ def list_(box: Sandbox) -> None:
 @click.pass_obj
 def show(box: Sandbox, version: str) -> None:
     """One model version: its lineage, its certificate, the decisions about it."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from sandbox.records import Decision, ModelVersion, TrainingRun
 
     found = box.store.get(ModelVersion, version)
     run = box.store.get(TrainingRun, found.run)
-    lines = Table(title=found.id, show_header=False, title_justify="left")
+    lines = Table("what", Column("value", overflow="fold"), title=found.id, show_header=False)
     for name in ("standing", "dataset", "task", "developer", "run", "logged_model", "digest"):
         lines.add_row(name.replace("_", " "), str(getattr(found, name)))
     for name, value in run.certificate.items():

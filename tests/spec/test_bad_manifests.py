@@ -5,7 +5,7 @@ import pytest
 from sandbox.errors import Invalid
 from sandbox.submissions.manifest import load_manifest
 
-GOOD = '''\
+GOOD = """\
 name = "falls-risk"
 dataset = "clinic"
 task = "fell"
@@ -26,7 +26,7 @@ organisation = "A hospital"
 responsible = "Director of Nursing"
 contact = "register@example.org"
 question_a_decision = "Ask the ward sister."
-'''
+"""
 
 BAD = {
     "not TOML": ("epsilon = 1.0", "epsilon = ", "submission.toml: not TOML:"),
@@ -110,5 +110,7 @@ def test_recipe_settings_beside_code_are_refused(offered):
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path):
-    with pytest.raises(Invalid, match=r"submission.toml: missing. A submission is a folder with this file in it."):
+    with pytest.raises(
+        Invalid, match=r"submission.toml: missing. A submission is a folder with this file in it."
+    ):
         load_manifest(tmp_path)
