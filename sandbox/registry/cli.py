@@ -29,8 +29,8 @@ def list_(box: Sandbox) -> None:
     if not versions:
         box.console.print("No model is registered yet. Train one: [bold]ndl train --all[/bold]")
         return
-    whole = [Column(name, overflow="fold", no_wrap=False) for name in ("model", "standing", "task")]
-    table = Table(*whole, "developer", "epsilon", "delta", "registered")
+    whole = [Column(name, no_wrap=True) for name in ("model", "standing")]
+    table = Table(*whole, Column("task", overflow="fold"), "developer", "epsilon", "delta")
     for version in versions:
         certificate = box.store.get(TrainingRun, version.run).certificate
         table.add_row(
@@ -40,7 +40,6 @@ def list_(box: Sandbox) -> None:
             version.developer,
             f"{certificate['epsilon']:.3g}",
             f"{certificate['delta']:.2g}",
-            f"{version.registered_at:%Y-%m-%d}",
         )
     box.console.print(table)
 
