@@ -206,6 +206,17 @@ def _addresses(process):
     return found
 
 
+def test_the_demo_runs_to_the_public_pages(walked, tmp_path):
+    folder = tmp_path / "demo"
+    environment = {**_watched(walked[0]), "NDL_STORAGE__FOLDER": str(folder)}
+    command = [sys.executable, "-m", "sandbox.cli", "--config", "configs/demo.toml", "demo", "--no-serve"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Done in" in done.stdout
+    for model in ("suspect-identified", "suspect-residual", "formal-outcome"):
+        assert (folder / "public" / "models" / model / "index.html").exists()
+
+
 def test_no_command_and_no_server_tried_to_leave_the_machine(walked):
     attempts = walked[0] / "outward.txt"
     assert not attempts.exists(), attempts.read_text()
