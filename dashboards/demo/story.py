@@ -71,10 +71,10 @@ class Story:
         return publish_all(omar.store, omar.settings, omar.person)
 
     def build_pages(self) -> list[Path]:
+        from dashboards.public.cli import latest_releases
         from dashboards.public.site import build
 
-        releases = {r.model: r for r in sorted(self.box.store.all(Release), key=lambda r: r.released_at)}
-        return build(list(releases.values()), self.box.folder / "public")
+        return build(latest_releases(self.box.store), self.box.folder / "public")
 
 
 def worst(findings: list[Finding]) -> dict[str, dict[str, Verdict]]:

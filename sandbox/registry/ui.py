@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from sandbox.registry.mlflow_door import SAFE
 from sandbox.settings import Settings
 
 
@@ -14,10 +15,4 @@ def ui_command(settings: Settings, port: int) -> tuple[list[str], dict[str, str]
     arguments += ["--backend-store-uri", settings.mlflow_url, "--no-serve-artifacts"]
     arguments += ["--default-artifact-root", str(settings.storage.folder.absolute() / "artifacts")]
     arguments += ["--host", settings.serving.host, "--port", str(port)]
-    switches = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    }
-    return arguments, {**os.environ, **switches}
+    return arguments, {**os.environ, **SAFE}
