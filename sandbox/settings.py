@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -57,11 +57,32 @@ class Publication(_Section):
     round_to: int = Field(default=5, ge=1)
 
 
+class Isolation(_Section):
+    """Walls around developers' code, and how much of the machine one submission may use.
+
+    `backend`: bubblewrap, landlock, gvisor, or auto for the strongest that is complete here. There is
+    no way to run without one. Started as root, each run gets a uid of its own from `uid_first` on.
+    """
+
+    backend: Literal["auto", "bubblewrap", "landlock", "gvisor"] = "auto"
+    uid_first: int = Field(default=61_184, ge=1_000, le=2_000_000_000)
+    uid_count: int = Field(default=512, ge=1, le=65_536)
+    cgroup: str = Field(default="ndl-sandbox", pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$")
+    cpu_seconds: int = Field(default=120, ge=1, le=86_400)
+    wall_seconds: int = Field(default=240, ge=1, le=86_400)
+    memory_mb: int = Field(default=4_096, ge=256, le=1_048_576)
+    processes: int = Field(default=64, ge=8, le=4_096)
+    scratch_mb: int = Field(default=256, ge=1, le=65_536)
+    log_kb: int = Field(default=64, ge=1, le=65_536)
+    artifact_mb: int = Field(default=64, ge=1, le=4_096)
+
+
 class Settings(_Section):
     storage: Storage = Storage()
     serving: Serving = Serving()
     evaluation: Evaluation = Evaluation()
     publication: Publication = Publication()
+    isolation: Isolation = Isolation()
     people: dict[str, list[Role]] = {}
 
     @property
