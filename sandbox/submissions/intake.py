@@ -62,6 +62,12 @@ def _check_against_card(store: Store, manifest: Manifest, subject: str) -> None:
         card = Card.from_json(store.get(Dataset, manifest.dataset).card)
     except NotFound as error:
         raise Invalid(subject, [Problem("dataset", _sentence(error), "Name one of those.")]) from None
+    if problems := problems_with_card(manifest, card):
+        raise Invalid(subject, problems)
+
+
+def problems_with_card(manifest: Manifest, card: Card) -> list[Problem]:
+    """What this card does not allow of what the manifest asks for; also for checks without a store."""
     problems = []
     try:
         card.task(manifest.task)
@@ -79,8 +85,7 @@ def _check_against_card(store: Store, manifest: Manifest, subject: str) -> None:
                 "privacy.epsilon", f"more than the whole budget of {card.name}", f"Ask for at most {whole:g}."
             )
         )
-    if problems:
-        raise Invalid(subject, problems)
+    return problems
 
 
 def _sentence(error: NotFound) -> str:
