@@ -14,7 +14,11 @@ class WaveState(StrEnum):
 
 
 class SubmissionState(StrEnum):
+    """Received as bytes; admitted as a record graph that passed its checks, or refused; then trained."""
+
     RECEIVED = "received"
+    ADMITTED = "admitted"
+    REFUSED = "refused"
     TRAINED = "trained"
     FAILED = "failed"
 

@@ -60,7 +60,11 @@ class Wave:
 
 @dataclass(frozen=True)
 class Submission:
-    """A model offered for training. `files` maps a relative path to its sha256."""
+    """A model offered for training. `files` maps a relative path to its sha256.
+
+    `graph` is the admitted graph that is trained; empty until there is one. `note` says why it was
+    refused or failed.
+    """
 
     id: str
     model: str
@@ -74,6 +78,23 @@ class Submission:
     state: SubmissionState
     note: str
     received_at: datetime
+    graph: str = ""
+
+
+@dataclass(frozen=True)
+class AdmittedGraph:
+    """A model as data, checked: what trusted code trains. `id` is the sha256 of its bytes, kept at `path`.
+
+    `summary` is what sandbox.submissions.graph.summary counted. `made_by` is `{"recipe": name,
+    "settings": ...}` for our own code, or `{"backend": name, "layers": [...]}`: the wall behind which a
+    developer's code made it.
+    """
+
+    id: str
+    path: str
+    summary: Json
+    made_by: Json
+    admitted_at: datetime
 
 
 @dataclass(frozen=True)
@@ -111,7 +132,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered, trained model. `id` is `<model>/<version>`. `digest` is of its weights."""
+    """A registered, trained model. `id` is `<model>/<version>`. `digest` is of its trained record graph."""
 
     id: str
     model: str

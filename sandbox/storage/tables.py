@@ -69,6 +69,7 @@ OF_RECORD: dict[type, sa.Table] = {
     records.Dataset: _table("datasets", records.Dataset),
     records.Wave: _table("waves", records.Wave),
     records.Submission: _table("submissions", records.Submission),
+    records.AdmittedGraph: _table("admitted_graphs", records.AdmittedGraph),
     records.Charge: _table("charges", records.Charge),
     records.TrainingRun: _table("training_runs", records.TrainingRun),
     records.ModelVersion: _table("model_versions", records.ModelVersion),
@@ -127,5 +128,7 @@ sa.Index("charges_by_pool", OF_RECORD[records.Charge].c.pool)
 sa.Index("evaluations_by_model", OF_RECORD[records.Evaluation].c.model_version)
 sa.Index("findings_by_model", OF_RECORD[records.Finding].c.model_version)
 
-APPEND_ONLY = ("audit", "evaluations", "measurements", "decisions", "releases", "tallies")
+APPEND_ONLY = (
+    "audit", "evaluations", "measurements", "decisions", "releases", "tallies", "admitted_graphs",
+)  # fmt: skip
 """Tables whose rows never change or go: triggers in the database itself refuse it."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sandbox import audit
 from sandbox.errors import NotFound
 from sandbox.lifecycle import WaveState
-from sandbox.records import Decision, Evaluation, Event, Measurement, Release, Wave
+from sandbox.records import AdmittedGraph, Decision, Evaluation, Event, Measurement, Release, Submission, Wave
 from sandbox.storage import Store, tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -90,6 +90,7 @@ def test_history_can_be_neither_changed_nor_removed(store, table, verb):
         tx.add_evaluation(evaluation(), [Measurement("auc", 0.7, 100)], event())
         tx.put_tally("k", b"content")
         tx.add(Release("r", "m", "m/1", {}, NOON, "omar"), event())
+        tx.add(AdmittedGraph("ab" * 32, "graphs/x", {}, {"recipe": "mlp"}, NOON), event())
     what = tables.metadata.tables[table]
     column = list(what.c)[-1]
     statement = sa.update(what).values({column: column}) if verb == "update" else sa.delete(what)
@@ -142,3 +143,21 @@ def test_the_migrations_make_exactly_the_tables_the_code_expects(store):
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, tables.metadata) == []
+
+
+def test_a_database_from_before_record_graphs_is_brought_up_to_date(tmp_path, monkeypatch):
+    from alembic import command
+
+    upgrade, url = command.upgrade, f"sqlite:///{tmp_path}/old.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        old = Store(url)
+    with old.engine.connect().execution_options(ndl_write=True) as connection, connection.begin():
+        row = ("s", "m", "d", "t", "ada", "{}", "{}", "f" * 64, "x", "trained", "", "2026-11-23 12:00:00")
+        connection.exec_driver_sql(f"INSERT INTO submissions VALUES ({', '.join('?' * len(row))})", row)
+    old.close()
+    now = Store(url)
+    (submission,) = now.all(Submission)
+    assert (submission.id, submission.graph) == ("s", "")
+    assert now.all(AdmittedGraph) == []
+    now.close()
