@@ -7,7 +7,6 @@ the card does not list is `unknown`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from sandbox.catalogue import vectors
 from sandbox.catalogue.card import Card, Column
+from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Invalid, Problem
 
 if TYPE_CHECKING:
@@ -23,31 +23,6 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 MISSING, UNKNOWN, FIRST_LISTED = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a model receives for each record, and how many numbers it answers with.
-
-    `numbers`: width of the float32 tensor `numbers`: number, boolean and date columns on [-1, 1]
-    (0 where missing) and missing indicators (0 or 1). `categories`: cardinality of each column of the
-    int64 tensor `categories`; 0 is missing, 1 unknown, 2 onwards as the card lists them. `arrays`:
-    shape of a float32 tensor for each image ([0, 1]) and sequence ([-1, 1]). `texts`: length of an
-    int64 tensor for each text; 0 is padding, else a byte plus one. What is 0 or empty is absent.
-    """
-
-    kind: str
-    outputs: int
-    numbers: int = 0
-    categories: tuple[int, ...] = ()
-    arrays: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    texts: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The tensors' names, in order."""
-        first = ("numbers",) * bool(self.numbers) + ("categories",) * bool(self.categories)
-        return (*first, *self.arrays, *self.texts)
 
 
 class Encoding:

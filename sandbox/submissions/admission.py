@@ -20,7 +20,7 @@ from sandbox.submissions.manifest import CODE
 if TYPE_CHECKING:
     from torch import nn
 
-    from sandbox.catalogue.encoding import Inputs
+    from sandbox.catalogue.inputs import Inputs
 
 _EXAMPLES = Path(__file__).parent / "examples"
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from sandbox.catalogue.encoding import Inputs
+    from sandbox.catalogue.inputs import Inputs
 
 _BYTES = 257  # 0 is padding
 _SPREAD = 2.0

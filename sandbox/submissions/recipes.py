@@ -13,7 +13,7 @@ from sandbox.settings import problems_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from sandbox.catalogue.encoding import Inputs
+    from sandbox.catalogue.inputs import Inputs
 
 
 class _Settings(BaseModel):

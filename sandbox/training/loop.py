@@ -22,7 +22,7 @@ from sandbox.training.sampler import Randomness, UnitRows, Whole, draw
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from sandbox.catalogue.encoding import Inputs
+    from sandbox.catalogue.inputs import Inputs
 
 Progress = Callable[[int, int], None]
 _GRADIENT_FLOATS = 2**22

@@ -15,7 +15,7 @@ from sandbox.errors import Refused
 from sandbox.records import Json
 
 if TYPE_CHECKING:
-    from sandbox.catalogue.encoding import Inputs
+    from sandbox.catalogue.inputs import Inputs
     from sandbox.submissions.manifest import Wishes
 
 Calibrate = Callable[[float, float, float, int], float]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sandbox.errors import Refused
 
 if TYPE_CHECKING:
-    from sandbox.catalogue.encoding import Inputs
+    from sandbox.catalogue.inputs import Inputs
 
 
 class GroupNormCnn(nn.Module):

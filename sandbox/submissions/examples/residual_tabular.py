@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sandbox.errors import Refused
 
 if TYPE_CHECKING:
-    from sandbox.catalogue.encoding import Inputs
+    from sandbox.catalogue.inputs import Inputs
 
 WIDTH = 32
 BLOCKS = 1

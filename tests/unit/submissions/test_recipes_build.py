@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sandbox.catalogue.encoding import Inputs
+from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Refused
 from sandbox.submissions import admission, layers, recipes
 from sandbox.training.loop import made_up

@@ -6,7 +6,7 @@ import torch
 from opacus.grad_sample import GradSampleModule
 from torch import nn
 
-from sandbox.catalogue.encoding import Inputs
+from sandbox.catalogue.inputs import Inputs
 from sandbox.submissions import recipes
 from sandbox.training import loop
 from sandbox.training.plan import Plan

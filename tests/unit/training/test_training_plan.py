@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sandbox.catalogue.encoding import Inputs
+from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Refused
 from sandbox.submissions.manifest import Wishes
 from sandbox.training.plan import choose
