@@ -1,0 +1,63 @@
+"""How does a graph over one record answer for many? By `vmap`, so that no record can touch another.
+
+The door to torch: import this inside functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.interpret import Program
+
+
+class Model:
+    """A verified graph that can answer and learn. Records come as the catalogue encodes them, batch first."""
+
+    def __init__(self, graph: RecordGraph) -> None:
+        self.graph = graph
+        self.trainable = tuple(w.name for w in graph.weights if w.trainable)
+        every = {name: torch.from_numpy(value.copy()) for name, value in graph.values.items()}
+        self.weights: dict[str, Tensor] = {name: every.pop(name) for name in self.trainable}
+        self._fixed = every
+        self._programs = {training: Program(graph, training=training) for training in (False, True)}
+        self._many = torch.func.vmap(self._answer, in_dims=(None, 0))
+
+    def answers(self, features: Mapping[str, Tensor]) -> Tensor:
+        """[n, outputs] for n records, each by itself, without dropout and without gradients."""
+        with torch.no_grad(), flushed():
+            answer: Tensor = self._many(self.weights, {s.name: features[s.name] for s in self.graph.inputs})
+        return answer
+
+    def one(self, weights: Mapping[str, Tensor], record: Mapping[str, Tensor], training: bool) -> Tensor:
+        """[outputs] for one record without a batch dimension: what to give to `vmap` and `grad`.
+
+        `weights` are values for the trainable ones.
+        """
+        inputs = {s.name: record[s.name].unsqueeze(0) for s in self.graph.inputs}
+        return self._programs[training]({**self._fixed, **weights}, inputs).squeeze(0)
+
+    def graph_with(self, weights: Mapping[str, Tensor]) -> RecordGraph:
+        """The graph with these trained weights; raises Invalid unless they fit and are finite."""
+        return self.graph.with_values({name: w.detach().cpu().numpy() for name, w in weights.items()})
+
+    def _answer(self, weights: Mapping[str, Tensor], record: Mapping[str, Tensor]) -> Tensor:
+        return self.one(weights, record, training=False)
+
+
+@contextmanager
+def flushed() -> Iterator[None]:
+    """Takes numbers too small for a normal float as zero: arithmetic on them can be many times slower.
+
+    Holds for this thread; processors that cannot do it go on as they are.
+    """
+    before = bool(torch.tensor(1e-310, dtype=torch.float64).mul(1.0) == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
