@@ -11,6 +11,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 OUT_OF_MEMORY = 71
 """Exit code for a MemoryError, or for torch's own words for it."""
@@ -20,6 +21,12 @@ _TORCH_WORDS = ("can't allocate memory", "std::bad_alloc")
 def main() -> int:
     asked = json.loads(sys.argv[1])
     sys.path.extend(asked["path"])
+    put_up(asked)
+    return carry_out(asked)
+
+
+def put_up(asked: dict[str, Any]) -> None:
+    """The layers that belong inside, in order. Raises OSError where the kernel refuses one."""
     from sandbox.submissions.isolation import inside, limits
 
     limits.put_up(asked["limits"])
@@ -28,6 +35,10 @@ def main() -> int:
         [Path(p) for p in asked["read"]],
         [Path(p) for p in asked["write"]],
     )
+
+
+def carry_out(asked: dict[str, Any]) -> int:
+    """Runs the program; its exit code."""
     if not asked["program"].startswith("sandbox."):
         sys.path.append(asked["stage"])
     program = importlib.import_module(asked["program"])
