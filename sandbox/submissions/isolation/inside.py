@@ -24,11 +24,16 @@ class _Program(ctypes.Structure):
 
 def put_up(inner: bytes, read: Sequence[Path], write: Sequence[Path]) -> None:
     """Landlock now, and the second filter kept for `seal`. Raises OSError where the kernel refuses."""
-    global _inner
     from sandbox.submissions.isolation import landlock_rules
 
-    _inner = inner
+    keep(inner)
     landlock_rules.restrict(read=read, write=write)
+
+
+def keep(inner: bytes) -> None:
+    """The filter that `seal` will put up."""
+    global _inner
+    _inner = inner
 
 
 def seal() -> None:
