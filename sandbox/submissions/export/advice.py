@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 _LIST = "sandbox/submissions/README.md lists what a model may use."
@@ -106,7 +106,18 @@ OPERATORS: dict[str, Advice] = {
 }
 """Pattern of an ATen operator's name -> advice."""
 
+_NOT_THERE = "asks for something that is not there while a model is built ({message})"
+
 ERRORS: tuple[tuple[str, Advice], ...] = (
+    (
+        r"^(ModuleNotFoundError|ImportError)",
+        Advice(_NOT_THERE, "Use torch, numpy, Python's own library and the submission's other files."),
+    ),
+    (
+        r"^(PermissionError|FileNotFoundError|BlockingIOError|ConnectionError|gaierror|URLError|OSError)",
+        Advice(_NOT_THERE, "A model may compute and nothing else: no files, network, processes or threads."),
+    ),
+    (r"^(SystemExit|KeyboardInterrupt)", Advice("ends the program", "Return the module from build instead.")),
     (r"data-dependent|GuardOnDataDependent|DataDependentOutput|DynamicOutputShape", _SIZE),
     (r"Expected more than 1 value per channel", _BATCH_NORM),
     (
@@ -185,6 +196,6 @@ def of_error(kind: str, message: str) -> Advice:
     text = f"{kind}: {message}"
     found = next((advice for pattern, advice in ERRORS if re.search(pattern, text)), None)
     first = next((line for line in message.splitlines() if line.strip()), "").strip()
-    return found or Advice(
-        f"failed with {kind}: {first}" if first else f"failed with {kind}", "Mend that line."
-    )
+    if found is None:
+        return Advice(f"failed with {kind}: {first}" if first else f"failed with {kind}", "Mend that line.")
+    return replace(found, what=found.what.replace("{message}", first))

@@ -196,6 +196,8 @@ class _Lowering:
             self._say_masked(step)
         elif name == "index" and _masks(step):
             raise _Unsayable(advice.SHAPE_BY_VALUE)
+        elif name in ("slice", "slice_scatter"):
+            self._say_slice(step)
         else:
             if name == "embedding":
                 if any(args[3:4]):
@@ -203,6 +205,17 @@ class _Lowering:
                 args = args[:3]  # the rest says in which form torch keeps the gradient
             given = {k: self._argument(v, step) for k, v in step.kwargs.items() if k not in _OF_THE_MACHINE}
             self._add(step, str(step.target), *(self._argument(a, step) for a in args), **given)
+
+    def _say_slice(self, step: Step) -> None:
+        """Torch writes "to the end" as a huge number, which some of its own operators cannot count to."""
+        before = 1 if _name(step) == "slice" else 2
+        given = (*step.args[before:], *(0, None, None)[len(step.args) - before :])
+        dim, start, end, *stride = given
+        size = _shape(step.args[0])[dim]  # type: ignore[index, call-overload]
+        bounds = [min(b, size) if isinstance(b, int) else b for b in (start, end)]
+        tensors = (self._argument(item, step) for item in step.args[:before])
+        rest = (self._argument(item, step) for item in (dim, *bounds, *stride))
+        self._add(step, str(step.target), *tensors, *rest)
 
     def _say_masked(self, step: Step) -> None:
         source, masks, value, *accumulate = step.args

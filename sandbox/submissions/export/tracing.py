@@ -6,12 +6,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram, default_decompositions
 from torch.fx import GraphModule, Node
+from torch.nn.modules import transformer
 
 from sandbox.errors import Invalid, Problem
 from sandbox.submissions.export import advice, places
@@ -19,6 +21,7 @@ from sandbox.submissions.graph.operators import OPERATORS
 
 _ASSIGNED = re.compile(r"self\.([\w.\[\]]+)")
 _OF_TORCH = "_flat_weights"  # what torch's own GRU and LSTM reassign at every call
+_NO_MEMORY = ("can't allocate memory", "std::bad_alloc")  # as isolation.start tells it, too
 _aten = torch.ops.aten
 
 
@@ -31,7 +34,7 @@ def traced(module: nn.Module, record: Mapping[str, Tensor]) -> ExportedProgram:
     module.train()
     written_out = {op: how for op, how in default_decompositions().items() if str(op) not in OPERATORS}
     try:
-        with _quietly() as said:
+        with _hints_as_given(), _quietly() as said:
             program = torch.export.export(module, (), dict(record), strict=False)
             _keep_dropout_whole(program.graph_module)
             program = program.run_decompositions(written_out)
@@ -45,9 +48,32 @@ def traced(module: nn.Module, record: Mapping[str, Tensor]) -> ExportedProgram:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """What an exception out of the developer's code means, and at which line."""
+    """What an exception out of the developer's code means, and at which line.
+
+    Raises it again when it is a lack of memory, which is no fault that a line could mend.
+    """
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        raise error
     found = advice.of_error(type(error).__name__, str(error))
-    return Problem(places.of_traceback(error.__traceback__) or "forward", found.what, found.todo)
+    line = places.of_traceback(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        line = f"{Path(error.filename).name}:{error.lineno}"
+    return Problem(line or "forward", found.what, found.todo)
+
+
+@contextmanager
+def _hints_as_given() -> Iterator[None]:
+    """torch's transformer asks a mask's values whether it is causal, if not told; the mask says all there is."""
+    before = transformer._detect_is_causal_mask
+
+    def told(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+        return bool(is_causal)
+
+    transformer._detect_is_causal_mask = told
+    try:
+        yield
+    finally:
+        transformer._detect_is_causal_mask = before
 
 
 @contextmanager
