@@ -16,6 +16,7 @@ _SECCOMP = {"x86_64": 317, "aarch64": 277, "ppc64le": 358, "s390x": 348, "riscv6
 _SET_FILTER, _ALL_THREADS = 1, 1
 _NO_NEW_PRIVILEGES = 38
 _inner = b""
+_sealed = False
 
 
 class _Program(ctypes.Structure):
@@ -40,11 +41,15 @@ def seal() -> None:
     """From here on no exec, no new process and no new privilege, in every thread of this process.
 
     Call it after everything heavy is imported and before the first line of a developer. Raises OSError
-    when the kernel refuses, also when there is no wall around this process: then run nothing.
+    when the kernel refuses, also when there is no wall around this process: then run nothing. A wall may
+    have sealed already.
     """
     if not _inner:
         raise OSError("there is no wall around this process: developer code must not run here")
-    load(_inner)
+    global _sealed
+    if not _sealed:
+        load(_inner)
+    _sealed = True
 
 
 def load(filter_program: bytes) -> None:

@@ -1,0 +1,128 @@
+"""How does the service start a run, follow it and hear how it ended? Through `launcher`, over five pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from sandbox.errors import Unfit
+from sandbox.submissions.isolation import limits as per_process
+from sandbox.submissions.isolation import pipes, staging
+from sandbox.submissions.isolation.backend import End, Limits, Outcome
+from sandbox.submissions.isolation.escaping import escaped
+from sandbox.submissions.isolation.launcher import Report, Request
+from sandbox.submissions.isolation.start import OUT_OF_MEMORY
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_GRACE_SECONDS = 15.0
+_REPORT_BYTES = 16_000
+_NEARLY = 0.95
+_KILLED = 128 + 9
+_NO_MORE_THREADS = "can't start new thread"
+_NO_MEMORY = ("std::bad_alloc", "can't allocate memory", "MemoryError")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came through the pipes, and the launcher's report."""
+
+    collected: pipes.Collected
+    report: Report
+
+
+def launch(request: Request, limits: Limits) -> Ended:
+    """Starts the run and waits for its end; the launcher and what it started are gone afterwards.
+
+    Raises Unfit when a layer could not be put up; then nothing of the submission has run.
+    """
+    asked = staging.in_memory(json.dumps(request).encode())
+    held, lifeline = os.pipe()
+    (report, report_in), (artifact, artifact_in), (log, log_in) = (os.pipe() for _ in range(3))
+    given = (asked, held, report_in, artifact_in, log_in)
+    try:
+        launcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", str(_LAUNCHER), *map(str, given)],
+            env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            pass_fds=(*given, *request["keep"]), start_new_session=True,
+        )  # fmt: skip
+    finally:
+        for descriptor in given:
+            os.close(descriptor)
+    with _Lifeline(lifeline) as line:
+        collected = pipes.collect(
+            artifact, log, report,
+            artifact_bytes=limits.artifact_bytes, log_bytes=limits.log_bytes, report_bytes=_REPORT_BYTES,
+            deadline=time.monotonic() + limits.wall_seconds + _GRACE_SECONDS, stop=line.cut,
+        )  # fmt: skip
+    _reap(launcher)
+    if not collected.report:
+        raise Unfit("The process that starts runs ended without a word; see the system's log for why.")
+    said = cast(Report, json.loads(collected.report))
+    if said["trouble"]:
+        raise Unfit(f"A wall could not be put up, so nothing was run: {said['trouble']}.")
+    return Ended(collected, said)
+
+
+def outcome(ended: Ended, limits: Limits) -> Outcome:
+    """How the run ended, with a log that is safe to show."""
+    log = escaped(ended.collected.log)
+    end = _end(ended, log, limits)
+    return Outcome(
+        end=end,
+        artifact=b"" if end is End.ARTIFACT else ended.collected.artifact,
+        log=log,
+        log_cut=ended.collected.log_cut,
+        words=per_process.words(end, limits, ended.report["code"]),
+        wall_seconds=ended.report["wall_seconds"],
+        cpu_seconds=ended.report["cpu_seconds"],
+    )
+
+
+def _end(ended: Ended, log: str, limits: Limits) -> End:
+    """The log only decides between words for a failure; whoever wrote it misleads nobody but himself."""
+    code, by = ended.report["code"], ended.report["ended_by"]
+    if ended.collected.too_large:
+        return End.ARTIFACT
+    if by in ("cpu", "wall"):
+        return End(End[by.upper()])
+    if not code:
+        return End.FINISHED if not by else End.FAILED
+    if code == _KILLED and ended.report["cpu_seconds"] >= _NEARLY * limits.cpu_seconds:
+        return End.CPU
+    if code == OUT_OF_MEMORY or any(words in log for words in _NO_MEMORY):
+        return End.MEMORY
+    return End.PROCESSES if _NO_MORE_THREADS in log else End.FAILED
+
+
+def _reap(launcher: subprocess.Popen[bytes]) -> None:
+    try:
+        launcher.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        launcher.kill()
+        launcher.wait()
+
+
+class _Lifeline:
+    """The run ends when this is cut, by us or by the end of this process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __enter__(self) -> _Lifeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        if self.descriptor >= 0:
+            with suppress(OSError):
+                os.close(self.descriptor)
+            self.descriptor = -1
