@@ -211,7 +211,7 @@ class _Lowering:
         before = 1 if _name(step) == "slice" else 2
         given = (*step.args[before:], *(0, None, None)[len(step.args) - before :])
         dim, start, end, *stride = given
-        size = _shape(step.args[0])[dim]  # type: ignore[index, call-overload]
+        size = _shape(step.all_input_nodes[0])[dim]
         bounds = [min(b, size) if isinstance(b, int) else b for b in (start, end)]
         tensors = (self._argument(item, step) for item in step.args[:before])
         rest = (self._argument(item, step) for item in (dim, *bounds, *stride))
@@ -236,10 +236,9 @@ class _Lowering:
         if not OPERATORS[op].pieces:
             _check_value(step)
         found = _meta(step)
-        self.said[step] = self._append(
-            step, op, args, kwargs, found.dtype if isinstance(found, Tensor) else None
-        )
-        return self.said[step]
+        ref = self._append(step, op, args, kwargs, found.dtype if isinstance(found, Tensor) else None)
+        self.said[step] = ref
+        return ref
 
     def _append(
         self,

@@ -32,10 +32,11 @@ def traced(module: nn.Module, record: Mapping[str, Tensor]) -> ExportedProgram:
     Raises Invalid, naming the developer's line, when the module cannot be followed.
     """
     module.train()
-    written_out = {op: how for op, how in default_decompositions().items() if str(op) not in OPERATORS}
+    known: dict[Any, Any] = default_decompositions()
+    written_out = {op: known[op] for op in list(known) if str(op) not in OPERATORS}
     try:
         with _hints_as_given(), _quietly() as said:
-            program = torch.export.export(module, (), dict(record), strict=False)
+            program: ExportedProgram = torch.export.export(module, (), dict(record), strict=False)
             _keep_dropout_whole(program.graph_module)
             program = program.run_decompositions(written_out)
     except Exception as error:
