@@ -55,7 +55,7 @@ def verify(graph: RecordGraph, expected: Inputs | None = None, caps: Caps = Caps
     `expected`: what records of the task look like; the graph's inputs and output must be exactly that.
     """
     _check_names(graph, expected, caps)
-    with _quiet():
+    with strictly_vmapped():
         run = _MetaRun(graph, caps)
         output = run.finish()
         outputs = _check_output(output, expected)
@@ -134,7 +134,7 @@ class _MetaRun:
         try:
             step(values)
         except Exception as error:  # torch raises many kinds, and each is a refusal
-            raise _refused(place(node), f"cannot run: {_first_line(error)}") from None
+            raise _refused(place(node), f"cannot run: {first_line(error)}") from None
         result = values[step.result]
         for tensor in result if operator.pieces else (result,):
             self._count(node, tensor)
@@ -227,7 +227,7 @@ def _check_gradients(graph: RecordGraph) -> None:
         try:
             each(learned, weights, pairs)
         except Exception as error:  # torch raises many kinds, and each is a refusal
-            raise _refused(at[0], f"cannot be trained record by record: {_first_line(error)}") from None
+            raise _refused(at[0], f"cannot be trained record by record: {first_line(error)}") from None
 
 
 def _meta_weights(graph: RecordGraph) -> dict[str, Tensor]:
@@ -256,14 +256,14 @@ def _layers(
             group.append(node)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """torch's own words, which can quote names of ours and shapes, made safe and short."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return text.encode("ascii", "backslashreplace").decode()[:200].rstrip(".")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def strictly_vmapped() -> Iterator[None]:
     """No warnings, and no slow way around a missing batching rule: that is an error instead."""
     from torch._C import _functorch as _private
 
