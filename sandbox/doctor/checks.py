@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from sandbox.doctor.check import Check
+from sandbox.doctor.walls import walls
 from sandbox.errors import NDLError
 from sandbox.settings import Settings
-
-_LANDLOCK_CREATE_RULESET = 444
-_LANDLOCK_ASK_VERSION = 1
-_PR_GET_SECCOMP = 21
-_EINVAL = 22
-
-
-@dataclass(frozen=True)
-class Check:
-    """One part: whether it is fit, what was found, how to mend it, and whether the demo needs it."""
-
-    part: str
-    fit: bool
-    found: str
-    mend: str = ""
-    needed: bool = True
 
 
 def examine(settings: Settings) -> Iterator[Check]:
     """Every check in reading order; a check that cannot be made is a part that is not fit."""
-    parts: tuple[tuple[str, Callable[[], Check]], ...] = (
-        ("Python", _python),
-        ("libraries", _libraries),
-        ("folder", lambda: _folder(settings.storage.folder)),
-        ("database", lambda: _database(settings)),
-        ("MLflow", lambda: _mlflow(settings)),
-        ("isolation: bubblewrap", _bubblewrap),
-        ("isolation: user namespaces", _namespaces),
-        ("isolation: seccomp", _seccomp),
-        ("isolation: Landlock", _landlock),
-        ("isolation: cgroups", _cgroups),
-        ("chromium (browser tests)", _chromium),
+    parts: tuple[tuple[str, Callable[[], Iterable[Check]]], ...] = (
+        ("Python", lambda: [_python()]),
+        ("libraries", lambda: [_libraries()]),
+        ("folder", lambda: [_folder(settings.storage.folder)]),
+        ("database", lambda: [_database(settings)]),
+        ("MLflow", lambda: [_mlflow(settings)]),
+        ("isolation", lambda: walls(settings.isolation)),
+        ("chromium (browser tests)", lambda: [_chromium()]),
     )
-    for name, check in parts:
+    for name, checks in parts:
         try:
-            yield check()
+            yield from checks()
         except (OSError, NDLError, subprocess.SubprocessError) as error:
             yield Check(
                 name, False, f"could not be checked: {type(error).__name__}", "Mend it and ask again."
@@ -124,46 +104,6 @@ def _mlflow(settings: Settings) -> Check:
     return Check(
         "MLflow", there, "registry " + ("answers" if there else "has no tables"), "Train a model first."
     )
-
-
-def _bubblewrap() -> Check:
-    mend = "apt-get install bubblewrap. Needed only for developers' own model.py; recipes do without."
-    path = shutil.which("bwrap")
-    if path is None:
-        return Check("isolation: bubblewrap", False, "not installed", mend, needed=False)
-    found = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
-    return Check("isolation: bubblewrap", found.returncode == 0, found.stdout.strip(), mend, needed=False)
-
-
-def _namespaces() -> Check:
-    command = [shutil.which("unshare") or "unshare", "--user", "--map-root-user", "true"]
-    works = subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
-    mend = "Allow them: sysctl -w user.max_user_namespaces=10000 (or kernel.unprivileged_userns_clone=1)."
-    found = "can be made" if works else "cannot be made"
-    return Check("isolation: user namespaces", works, found, mend, needed=False)
-
-
-def _seccomp() -> Check:
-    libc = ctypes.CDLL(None, use_errno=True)
-    works = libc.prctl(_PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 or ctypes.get_errno() != _EINVAL
-    found = "in this kernel" if works else "not in this kernel"
-    return Check("isolation: seccomp", works, found, "Use a kernel with CONFIG_SECCOMP_FILTER.", needed=False)
-
-
-def _landlock() -> Check:
-    libc = ctypes.CDLL(None, use_errno=True)
-    abi = libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_ASK_VERSION)
-    found = f"ABI {abi}" if abi > 0 else "not in this kernel"
-    return Check(
-        "isolation: Landlock", abi > 0, found, "Use Linux 5.13 or newer with lsm=landlock.", needed=False
-    )
-
-
-def _cgroups() -> Check:
-    root = Path("/sys/fs/cgroup")
-    kind = "v2" if (root / "cgroup.controllers").exists() else "v1" if (root / "memory").is_dir() else ""
-    found = f"{kind}" if kind else "no controllers mounted"
-    return Check("isolation: cgroups", bool(kind), found, "Mount cgroup v2 at /sys/fs/cgroup.", needed=False)
 
 
 def _chromium() -> Check:

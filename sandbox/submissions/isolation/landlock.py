@@ -18,10 +18,8 @@ import errno
 import json
 import os
 import pwd
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +40,7 @@ from sandbox.submissions.isolation import (
     limits as per_process,
 )
 from sandbox.submissions.isolation.backend import Job, Layer, Limits, Outcome
+from sandbox.submissions.isolation.folders import run_folder
 from sandbox.submissions.isolation.launcher import Request
 
 LEAST_ABI = 6
@@ -94,7 +93,9 @@ class Landlock:
         return self._carry(job, limits)
 
     def _carry(self, job: Job, limits: Limits) -> Outcome:
-        with _folder(job) as folder, _own_user(self.settings) as user:
+        with run_folder(_contents(job)) as folder, _own_user(self.settings) as user:
+            if user is not None:
+                _open_to_the_run(folder)
             places = _in_place(folder) if user is None else _staged(folder)
             ended = launching.launch(_request(job, limits, places, user, folder), limits)
             return launching.outcome(ended, limits)
@@ -154,26 +155,14 @@ def _own_user(settings: Isolation) -> Iterator[int | None]:
     raise Unfit(f"All {settings.uid_count} users of isolation.uid_count are in use; wait, or raise it.")
 
 
-@contextmanager
-def _folder(job: Job) -> Iterator[Path]:
-    """The job's files, the filters and an empty folder to mount on; removed at the end."""
-    top = Path(tempfile.mkdtemp(prefix="ndl-run-", dir="/run" if not os.geteuid() else None))
-    try:
-        contents = {f"held/submission/{name}": data for name, data in staging.files(job).items()}
-        contents |= {"held/wall/inner": seccomp.inner(), "held/wall/itself": _only_itself()}
-        for name, data in contents.items():
-            (top / name).parent.mkdir(parents=True, exist_ok=True)
-            (top / name).write_bytes(data)
-        (top / "stage").mkdir()
-        if not os.geteuid():
-            _open_to_the_run(top)
-        yield top
-    finally:
-        shutil.rmtree(top, ignore_errors=True)
+def _contents(job: Job) -> dict[str, bytes]:
+    filters = {"held/wall/inner": seccomp.inner(), "held/wall/itself": _only_itself()}
+    return filters | {f"held/submission/{name}": data for name, data in staging.files(job).items()}
 
 
 def _open_to_the_run(top: Path) -> None:
     """The stage can be reached by any user, what is held only through the run's private mounts."""
+    (top / "stage").mkdir()
     top.chmod(0o711)
     (top / "stage").chmod(0o755)
     for place in (top / "held").rglob("*"):

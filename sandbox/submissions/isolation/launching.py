@@ -23,7 +23,7 @@ from sandbox.submissions.isolation.start import OUT_OF_MEMORY
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GRACE_SECONDS = 15.0
 _REPORT_BYTES = 16_000
-_NEARLY = 0.95
+_NEARLY = 0.85  # gVisor ends with its busiest process, and some of the time was used beside it
 _KILLED = 128 + 9
 _NO_MORE_THREADS = "can't start new thread"
 _NO_MEMORY = ("std::bad_alloc", "can't allocate memory", "MemoryError")

@@ -34,11 +34,18 @@ def _files(asked: Asked) -> str:
     stage = Path(sys.argv[0]).parent
     return (
         _refused("reading /etc/passwd", lambda: Path("/etc/passwd").read_bytes())
-        or _refused("reading another process", lambda: Path("/proc/1/environ").read_bytes())
+        or _refused("reading another process", _others)
         or _refused("listing a folder", lambda: os.listdir("/home"))
         or _refused("writing beside the program", lambda: (stage / "written").write_bytes(b""))
         or _refused("writing elsewhere", lambda: Path("/var/tmp/ndl-trial").write_bytes(b""))
     )
+
+
+def _others() -> None:
+    """Where this process is number 1 there are no others."""
+    if os.getpid() == 1:
+        raise ProcessLookupError
+    Path("/proc/1/environ").read_bytes()
 
 
 def _network(asked: Asked) -> str:
