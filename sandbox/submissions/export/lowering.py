@@ -147,10 +147,12 @@ class _Lowering:
             raise _Unsayable(advice.of_operator(name))
         elif name in ("native_dropout", "dropout"):
             self._take_dropout(step)
-        elif torch.Tag.nondeterministic_seeded in target.tags and str(target) not in OPERATORS:
+        elif _draws(step):
             raise _Unsayable(advice.special(name) or advice.RANDOM)
         elif name.startswith(("empty", "new_empty")):
-            raise _Unsayable(advice.of_operator(name))
+            if not any(_draws(user) for user in step.users):  # what fills it is named instead
+                raise _Unsayable(advice.of_operator(name))
+            self.known[step] = torch.zeros(_shape(step))
         elif name in _SHAPE_ONLY or all(source in self.known for source in step.all_input_nodes):
             self.known[step] = self._computed(step)
         elif (same := _same_as(step)) is not None:
@@ -210,6 +212,7 @@ class _Lowering:
         """Torch writes "to the end" as a huge number, which some of its own operators cannot count to."""
         before = 1 if _name(step) == "slice" else 2
         given = (*step.args[before:], *(0, None, None)[len(step.args) - before :])
+        dim: Any
         dim, start, end, *stride = given
         size = _shape(step.all_input_nodes[0])[dim]
         bounds = [min(b, size) if isinstance(b, int) else b for b in (start, end)]
@@ -367,6 +370,12 @@ def _dtype(dtype: torch.dtype) -> Dtype:
 
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def _draws(step: Step) -> bool:
+    """Does it draw random numbers that are not ours to switch?"""
+    tags = step.target.tags if isinstance(step.target, OpOverload) else []
+    return torch.Tag.nondeterministic_seeded in tags and str(step.target) not in OPERATORS
 
 
 def _masks(step: Step) -> bool:

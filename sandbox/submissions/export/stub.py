@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import inspect
 import json
 import os
 import sys
@@ -104,6 +105,11 @@ def _built(path: Path, inputs: Inputs) -> Any:
     build = getattr(model, "build", None)
     if not callable(build):
         raise Invalid("The model", [Problem(path.name, "has no function build", _BUILD)])
+    try:
+        inspect.signature(build).bind(inputs)
+    except TypeError as error:
+        what = f"cannot be called with inputs ({error})"
+        raise Invalid("The model", [Problem("build", what, _BUILD)]) from None
     return build(inputs)
 
 

@@ -45,8 +45,8 @@ BAD = {
     "no_build": ("x = 1", "model.py: has no function build"),
     "not_callable": ("build = 3", "model.py: has no function build"),
     "syntax": ("def build(inputs:\n    pass", "model.py:1: failed with SyntaxError"),
-    "no_module": ("def build(inputs):\n    return 3", "build returned an int"),
-    "no_argument": ("def build():\n    pass", "failed with TypeError"),
+    "no_module": ("def build(inputs):\n    return 3", "build: build returned an int"),
+    "no_argument": ("def build():\n    pass", "build: cannot be called with inputs"),
     "raises": (
         "def build(inputs):\n    raise ValueError('too few \\u202e columns')",
         "model.py:2: failed with",
@@ -92,7 +92,7 @@ def outcome(artifact=b"", end=End.FINISHED, words="It finished.", log=""):
 def test_a_model_of_several_files_becomes_a_graph(exported):
     graph = RecordGraph.from_bytes(result.read(outcome(exported["good"])))
     assert [w.shape for w in graph.weights] == [(5, 3), (5,), (1, 5), (1,)]
-    assert graph.nodes[0].line == "model.py:13"
+    assert graph.nodes[0].line == "model.py:12"
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(exported):
