@@ -51,6 +51,7 @@ COMMANDS = [
     ["dana", "dataset", "list"],
     ["dana", "dataset", "show", "synthetic_health"],
     ["ada", "dataset", "dummy", "synthetic_health", "--rows", "50", "--out", "dummy"],
+    ["ada", "check", "submission"],
     ["ada", "submit", "submission"],
     ["worker", "train", "--all"],
     ["worker", "evaluate", "--due"],
@@ -72,7 +73,7 @@ COMMANDS = [
     ["omar", "audit", "verify"],
     ["ada", "model", "show", "nobody/1"],
 ]
-EXPECTED = {11: 3, 14: 5, 26: 4}  # position in COMMANDS: exit code; all others 0
+EXPECTED = {12: 3, 15: 5, 27: 4}  # position in COMMANDS: exit code; all others 0
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +115,9 @@ def test_every_command_ends_with_the_exit_code_it_should(walked):
 
 def test_a_developer_may_not_promote_their_own_model_and_a_bad_wave_stays_out(walked):
     said = [entry["words"] for entry in walked[1]]
-    assert "overseer" in said[11]
-    assert "put aside whole" in said[14]
-    assert "secret-value-7" not in said[14] + said[18]
+    assert "overseer" in said[12]
+    assert "put aside whole" in said[15]
+    assert "secret-value-7" not in said[15] + said[19]
 
 
 def test_evaluating_twice_stores_every_result_once(walked):
