@@ -20,9 +20,9 @@ from torch.fx import Node as Step
 from torch.fx.node import map_arg
 
 from sandbox.errors import Problem
-from sandbox.submissions.export import advice, places
+from sandbox.submissions.export import advice, places, steps
 from sandbox.submissions.export.advice import Advice
-from sandbox.submissions.graph.document import MAX_TEXT, Argument, Dtype, Node, Ref, WeightRef
+from sandbox.submissions.graph.document import Argument, Dtype, Node, Ref, WeightRef
 from sandbox.submissions.graph.operators import OPERATORS
 from sandbox.submissions.graph.signature import misfit
 
@@ -61,7 +61,7 @@ def answer_of(program: ExportedProgram) -> Step | None:
     outputs: Any = next(step for step in program.graph.nodes if step.op == "output").args[0]
     kinds = [spec.kind for spec in program.graph_signature.output_specs]
     found = outputs[kinds.index(OutputKind.USER_OUTPUT)] if OutputKind.USER_OUTPUT in kinds else None
-    return found if isinstance(found, Step) and isinstance(_meta(found), Tensor) else None
+    return found if isinstance(found, Step) and isinstance(steps.meta(found), Tensor) else None
 
 
 class _Unsayable(Exception):
@@ -107,10 +107,10 @@ class _Lowering:
 
     def _refuse_writes(self) -> None:
         signature = self.program.graph_signature
-        steps = {step.name: step for step in self.program.graph.nodes}
+        named = {step.name: step for step in self.program.graph.nodes}
         for name, target in {**signature.buffers_to_mutate, **signature.parameters_to_mutate}.items():
-            why = advice.special(_name(steps[name])) or advice.WRITTEN
-            self._complain(f"{target}, {_where(steps[name])}", why)
+            why = advice.special(steps.name(named[name])) or advice.WRITTEN
+            self._complain(f"{target}, {steps.where(named[name])}", why)
 
     def _complain(self, where: str, why: Advice) -> None:
         problem = Problem(where, why.what, why.todo)
@@ -128,31 +128,31 @@ class _Lowering:
                 self._take_call(step)
         except _Unsayable as error:
             self.lost.add(step)
-            self._complain(_where(step), error.why)
+            self._complain(steps.where(step), error.why)
 
     def _take_input(self, step: Step) -> None:
         spec = self.specs[step.name]
         if spec.kind is InputKind.USER_INPUT:
             name = self.inputs[step.name]
             self.said[step] = Ref(name)
-            self.dtypes[name] = _dtype(_meta(step).dtype).name
+            self.dtypes[name] = _dtype(steps.meta(step).dtype).name
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             self.known[step] = self.program.constants[str(spec.target)].detach()
 
     def _take_call(self, step: Step) -> None:
-        name, target = _name(step), step.target
+        name, target = steps.name(step), step.target
         if target is operator.getitem:
             self._take_item(step)
         elif not isinstance(target, OpOverload):
             raise _Unsayable(advice.of_operator(name))
         elif name in ("native_dropout", "dropout"):
             self._take_dropout(step)
-        elif _draws(step):
+        elif steps.draws(step):
             raise _Unsayable(advice.special(name) or advice.RANDOM)
         elif name.startswith(("empty", "new_empty")):
-            if not any(_draws(user) for user in step.users):  # what fills it is named instead
+            if not any(steps.draws(user) for user in step.users):  # what fills it is named instead
                 raise _Unsayable(advice.of_operator(name))
-            self.known[step] = torch.zeros(_shape(step))
+            self.known[step] = torch.zeros(steps.shape(step))
         elif name in _SHAPE_ONLY or all(source in self.known for source in step.all_input_nodes):
             self.known[step] = self._computed(step)
         elif (same := _same_as(step)) is not None:
@@ -166,7 +166,7 @@ class _Lowering:
         assert isinstance(index, int)
         if source in self.known:
             self.known[step] = self.known[source][index]
-        elif _name(source) == "native_dropout":
+        elif steps.name(source) == "native_dropout":
             self.said[step] = self._reference(source, step)
         else:
             self._add(step, "getitem", self._reference(source, step), index)
@@ -183,20 +183,22 @@ class _Lowering:
         def value(source: Step) -> Any:
             if source in self.known:
                 return self.known[source]
-            return torch.zeros(_shape(source), dtype=_meta(source).dtype)  # only its shape is asked for
+            return torch.zeros(
+                steps.shape(source), dtype=steps.meta(source).dtype
+            )  # only its shape is asked for
 
         assert callable(step.target)
         with torch.no_grad():
             return step.target(*map_arg(step.args, value), **map_arg(step.kwargs, value))
 
     def _say(self, step: Step) -> None:
-        name, args = _name(step), step.args
+        name, args = steps.name(step), step.args
         if name == "copy":
-            spread = self._add(step, "aten.expand.default", self._argument(args[1], step), _shape(step))
-            self._add(step, "aten._to_copy.default", spread, dtype=_dtype(_meta(step).dtype))
-        elif name == "index_put" and _masks(step):
+            spread = self._add(step, "aten.expand.default", self._argument(args[1], step), steps.shape(step))
+            self._add(step, "aten._to_copy.default", spread, dtype=_dtype(steps.meta(step).dtype))
+        elif name == "index_put" and steps.masks(step):
             self._say_masked(step)
-        elif name == "index" and _masks(step):
+        elif name == "index" and steps.masks(step):
             raise _Unsayable(advice.SHAPE_BY_VALUE)
         elif name in ("slice", "slice_scatter"):
             self._say_slice(step)
@@ -210,11 +212,11 @@ class _Lowering:
 
     def _say_slice(self, step: Step) -> None:
         """Torch writes "to the end" as a huge number, which some of its own operators cannot count to."""
-        before = 1 if _name(step) == "slice" else 2
+        before = 1 if steps.name(step) == "slice" else 2
         given = (*step.args[before:], *(0, None, None)[len(step.args) - before :])
         dim: Any
         dim, start, end, *stride = given
-        size = _shape(step.all_input_nodes[0])[dim]
+        size = steps.shape(step.all_input_nodes[0])[dim]
         bounds = [min(b, size) if isinstance(b, int) else b for b in (start, end)]
         tensors = (self._argument(item, step) for item in step.args[:before])
         rest = (self._argument(item, step) for item in (dim, *bounds, *stride))
@@ -223,13 +225,13 @@ class _Lowering:
     def _say_masked(self, step: Step) -> None:
         source, masks, value, *accumulate = step.args
         mask = masks[0]  # type: ignore[index]
-        whole = isinstance(mask, Step) and _shape(mask) == _shape(step)
-        if not whole or any(accumulate) or not isinstance(value, Step) or _meta(value).numel() != 1:
+        whole = isinstance(mask, Step) and steps.shape(mask) == steps.shape(step)
+        if not whole or any(accumulate) or not isinstance(value, Step) or steps.meta(value).numel() != 1:
             raise _Unsayable(advice.SHAPE_BY_VALUE)
         self._add(step, "aten.where.self", *(self._argument(item, step) for item in (mask, value, source)))
 
     def _add(self, step: Step, op: str, *args: Argument, **kwargs: Argument) -> Ref:
-        name = _name(step)
+        name = steps.name(step)
         if op not in OPERATORS:
             raise _Unsayable(advice.of_operator(name))
         if op != "getitem":
@@ -238,7 +240,7 @@ class _Lowering:
                 raise _Unsayable(advice.misfit(name, reason))
         if not OPERATORS[op].pieces:
             _check_value(step)
-        found = _meta(step)
+        found = steps.meta(step)
         ref = self._append(step, op, args, kwargs, found.dtype if isinstance(found, Tensor) else None)
         self.said[step] = ref
         return ref
@@ -251,8 +253,8 @@ class _Lowering:
         kwargs: dict[str, Argument],
         dtype: torch.dtype | None,
     ) -> Ref:
-        path, kind = _module(step)
-        texts = [_plain(text) for text in (path, kind, places.of_stack(step.meta.get("stack_trace")))]
+        path, kind = steps.module(step)
+        texts = [steps.plain(text) for text in (path, kind, places.of_stack(step.meta.get("stack_trace")))]
         ref = Ref(f"n{len(self.made.nodes)}")
         self.made.nodes.append(Node(ref.name, op, args, kwargs, *texts))
         self.dtypes[ref.name] = _dtype(dtype).name if dtype is not None else ""
@@ -328,13 +330,15 @@ def _live(answer: Step) -> set[Step]:
 
 def _same_as(step: Step) -> Step | None:
     """The step whose value this one only passes on: nothing is written to, and there is one machine."""
-    name = _name(step)
+    name = steps.name(step)
     if name not in _THE_SAME and name not in _THE_SAME_IF_UNCHANGED:
         return None
     source = step.args[1] if name == "copy" else step.args[0]
     if not isinstance(source, Step):
         return None
-    unchanged = _shape(source) == _shape(step) and _meta(source).dtype == _meta(step).dtype
+    unchanged = (
+        steps.shape(source) == steps.shape(step) and steps.meta(source).dtype == steps.meta(step).dtype
+    )
     return source if unchanged or name in _THE_SAME else None
 
 
@@ -353,9 +357,9 @@ def _narrowed(held: _Held) -> Tensor:
 
 
 def _check_value(step: Step) -> None:
-    found = _meta(step)
+    found = steps.meta(step)
     if not isinstance(found, Tensor):
-        raise _Unsayable(advice.of_operator(_name(step)))
+        raise _Unsayable(advice.of_operator(steps.name(step)))
     if not all(isinstance(size, int) for size in found.shape):
         raise _Unsayable(advice.SHAPE_BY_VALUE)
     _dtype(found.dtype)
@@ -370,51 +374,3 @@ def _dtype(dtype: torch.dtype) -> Dtype:
 
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _draws(step: Step) -> bool:
-    """Does it draw random numbers that are not ours to switch?"""
-    tags = step.target.tags if isinstance(step.target, OpOverload) else []
-    return torch.Tag.nondeterministic_seeded in tags and str(step.target) not in OPERATORS
-
-
-def _masks(step: Step) -> bool:
-    """Does it index by truth values?"""
-    indices: Any = step.args[1]
-    return any(isinstance(i, Step) and _meta(i).dtype == torch.bool for i in indices)
-
-
-def _meta(step: Step) -> Any:
-    """A tensor without values in the shape of what the step gives; of dropout's two results, the first."""
-    found = step.meta.get("val")
-    return found[0] if _name(step) == "native_dropout" and isinstance(found, tuple | list) else found
-
-
-def _shape(step: Step) -> tuple[int, ...]:
-    return tuple(_meta(step).shape)
-
-
-def _name(step: Step) -> str:
-    """The operator's name without namespace and overload."""
-    target: Any = step.target
-    packet = getattr(target, "overloadpacket", target)
-    return str(getattr(packet, "__name__", packet))
-
-
-def _module(step: Step) -> tuple[str, str]:
-    stack = list((step.meta.get("nn_module_stack") or {}).values())
-    path, kind = stack[-1] if stack else ("", "")
-    return str(path).partition("@")[0], str(getattr(kind, "__qualname__", kind)).rpartition(".")[2]
-
-
-def _where(step: Step) -> str:
-    path, kind = _module(step)
-    place = f"{path or 'forward'} ({kind})" if kind else path or "forward"
-    line = places.of_stack(step.meta.get("stack_trace"))
-    return f"{place}, {line}" if line else place
-
-
-def _plain(text: str) -> str:
-    """Printable ASCII of bounded length: these texts are shown to overseers."""
-    ascii_only = text.encode("ascii", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else "?" for c in ascii_only)[:MAX_TEXT]

@@ -128,7 +128,7 @@ FORWARDS = {
 
 
 WITHOUT_A_LINE = {
-    "python random", "counter", "no_grad", "own gradient", "kept", "nothing", "no weights", "weight",
+    "python random", "counter", "no_grad", "own gradient", "kept", "nothing", "no weights", "weight", "autocast",
 }  # fmt: skip
 """What torch notices only afterwards; the message names the tensor, or the whole of forward."""
 
