@@ -13,6 +13,7 @@ _WORDS = {
     "wave accepted": "brought in the wave",
     "wave quarantined": "delivered a wave that was put aside:",
     "submission.received": "submitted the model",
+    "submission.refused": "submitted a model that was refused:",
     "submission.failed": "could not train",
     "model.register": "trained and registered",
     "model.decide": "decided about",
@@ -25,8 +26,8 @@ _WORDS = {
     "release.clear": "cleared a release of",
 }
 _FOLDED = {
-    "finding.judge", "model.standing", "privacy.settle", "release.noise", "submission.trained", "training.fail",
-    "training.finish", "training.start",
+    "finding.judge", "graph.admit", "model.standing", "privacy.settle", "release.noise", "submission.admitted",
+    "submission.trained", "training.fail", "training.finish", "training.start",
 }  # fmt: skip
 """What follows from, or is part of, another line is not news of its own."""
 

@@ -211,6 +211,34 @@ class Happening:
 
 
 @dataclass(frozen=True)
+class GraphLayer:
+    """Neighbouring steps of one module. `module` and `kind` are the developer's words; `shape` is of one record."""
+
+    module: str
+    kind: str
+    operators: tuple[str, ...]
+    shape: tuple[int, ...]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class GraphPanel:
+    """The record graph that was trained. Made from a `recipe`, or by a developer's code behind a `wall`."""
+
+    digest: str
+    recipe: str
+    wall: str
+    wall_layers: tuple[str, ...]
+    parameters: int
+    fixed: int
+    reads: tuple[str, ...]
+    ignores: tuple[str, ...]
+    flops: int
+    nodes: int
+    layers: tuple[GraphLayer, ...]
+
+
+@dataclass(frozen=True)
 class OverviewPanel:
     models: tuple[ModelLine, ...]
     budgets: tuple[BudgetLine, ...]
@@ -245,3 +273,4 @@ class ModelPanel:
     decisions: tuple[DecisionLine, ...]
     certificate: tuple[tuple[str, str], ...]
     budget: BudgetLine | None
+    graph: GraphPanel | None = None

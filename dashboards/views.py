@@ -26,10 +26,12 @@ from dashboards.panels import (
     Trend,
     WaveLine,
 )
+from dashboards.record_graphs import graph_panel
 from dashboards.trends import HEADLINE, SHORT, WORDS, Readings
 from sandbox.lifecycle import FindingState, Standing, Verdict
 from sandbox.privacy.ledger import BudgetStatus, statuses
 from sandbox.records import (
+    AdmittedGraph,
     Dataset,
     Decision,
     Evaluation,
@@ -90,9 +92,11 @@ def model(store: Store, model_version: str) -> ModelPanel:
         readings = Readings(view.measurements(model_version), waves)
         findings = finding_lines(view.all(Finding, model_version=model_version), waves)
         decisions = decision_lines(view.all(Decision, model_version=model_version))
+        admitted = view.all(AdmittedGraph, id=context.submission.graph)
+    graph = graph_panel(admitted[0], context.title_of) if admitted else None
     pool = f"training:{context.dataset.population}"
     own = [s for s in statuses(store) if s.pool == pool]
-    return _panel(context, waves, readings, evaluations, findings, decisions, own)
+    return replace(_panel(context, waves, readings, evaluations, findings, decisions, own), graph=graph)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""What is a registered model, as files? A description in JSON and raw weights; nothing that could run.
+"""What is a registered model, as files? A description in JSON and a record graph; nothing that could run.
 
-`model.json` says how to build the module and how to encode a record; `weights.safetensors` holds the
-numbers. Reading one back needs this package and nothing of the submission.
+`model.json` says which card, task and certificate; `model.ndlgraph` is the admitted graph with trained
+weights, in the same container. Reading one back needs this package and nothing of the submission.
 """
 
 from __future__ import annotations
@@ -20,43 +20,44 @@ from sandbox.catalogue.card import Card
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import Refused
 from sandbox.records import Json
-from sandbox.submissions import admission
+from sandbox.submissions.graph.document import RecordGraph
 from sandbox.threads import one_thread
 
 if TYPE_CHECKING:
-    from torch import nn
+    from sandbox.submissions.graph.lift import Model
 
-FORMAT = "ndl-model/1"
+FORMAT = "ndl-model/2"
 MODEL = "model.json"
-WEIGHTS = "weights.safetensors"
+GRAPH = "model.ndlgraph"
 _AT_ONCE = 65_536
+_VALUE_FLOATS = 2**24
+"""Numbers computed on the way to the answers and held at once: 64 MB."""
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A trained model, ready to answer."""
+    """A trained model, ready to answer; each record is answered for by itself."""
 
     encoding: Encoding
-    module: nn.Module
+    model: Model
     digest: str
+    at_once: int = _AT_ONCE
 
     def probabilities(self, features: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Of encoded records: binary [n], multiclass [n, classes]; regression [n] on the scale [-1, 1]."""
-        parts = [self._some(features, at) for at in range(0, max(1, self._rows(features)), _AT_ONCE)]
-        return np.concatenate(parts)
-
-    def _rows(self, features: Mapping[str, NDArray[Any]]) -> int:
-        return len(features[self.encoding.inputs.names[0]])
+        rows = len(features[self.encoding.inputs.names[0]])
+        return np.concatenate([self._some(features, at) for at in range(0, max(1, rows), self.at_once)])
 
     def _some(self, features: Mapping[str, NDArray[Any]], at: int) -> NDArray[np.float32]:
         import torch
 
         inputs = self.encoding.inputs
         batch = {
-            n: torch.from_numpy(np.ascontiguousarray(features[n][at : at + _AT_ONCE])) for n in inputs.names
+            n: torch.from_numpy(np.ascontiguousarray(features[n][at : at + self.at_once]))
+            for n in inputs.names
         }
         with torch.inference_mode(), one_thread():
-            logits = self.module(**batch)
+            logits = self.model.answers(batch)
             if inputs.kind == "multiclass":
                 answer = torch.softmax(logits, 1)
             else:
@@ -65,40 +66,38 @@ class Scorer:
         return np.asarray(answer.numpy(), np.float32)
 
 
-def write(
-    folder: Path, module: nn.Module, architecture: Json, card: Card, task: str, certificate: Json
-) -> str:
-    """Writes both files into `folder` and returns the sha256 of the weights."""
-    from safetensors.torch import save
-
-    weights = save({name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()})
-    digest = hashlib.sha256(weights).hexdigest()
+def write(folder: Path, graph: RecordGraph, card: Card, task: str, certificate: Json) -> str:
+    """Writes both files into `folder` and returns the sha256 of the graph with its weights."""
+    data = graph.to_bytes()
+    digest = hashlib.sha256(data).hexdigest()
     description = {
         "format": FORMAT,
-        "architecture": architecture,
         "card": card.document,
         "task": task,
         "columns": list(Encoding(card, task).feature_columns),
-        "weights_sha256": digest,
+        "graph_sha256": digest,
         "certificate": certificate,
     }
     folder.mkdir(parents=True, exist_ok=True)
     # Keys keep their order: the order of a card's columns is the order of a record's tensors.
     (folder / MODEL).write_text(json.dumps(description, indent=1, allow_nan=False))
-    (folder / WEIGHTS).write_bytes(weights)
+    (folder / GRAPH).write_bytes(data)
     return digest
 
 
 def read(folder: Path, digest: str = "") -> Scorer:
-    """The model in `folder`; raises Refused unless its weights have the digest (else that of its model.json)."""
-    from safetensors.torch import load
+    """The model in `folder`; raises Refused unless its graph has the digest (else that of its model.json),
+    Invalid when the graph is none that the checker would let through.
+    """
+    from sandbox.submissions.graph.lift import Model
+    from sandbox.submissions.graph.verify import verify
 
     description = json.loads((folder / MODEL).read_text())
     if description.get("format") != FORMAT:
-        raise Refused(f"{folder / MODEL} is not in the format {FORMAT}.")
-    weights = (folder / WEIGHTS).read_bytes()
-    found = hashlib.sha256(weights).hexdigest()
-    if found not in (digest or description["weights_sha256"],) or found != description["weights_sha256"]:
+        raise Refused(f"{folder / MODEL} is not in the format {FORMAT}. Train the model again.")
+    data = (folder / GRAPH).read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found not in (digest or description["graph_sha256"],) or found != description["graph_sha256"]:
         raise Refused(
             f"The weights in {folder} are not those that were registered, so nothing is scored with them.\n"
             "Restore the folder from a backup, or train the model again."
@@ -106,6 +105,7 @@ def read(folder: Path, digest: str = "") -> Scorer:
     encoding = Encoding(Card.from_json(description["card"]), description["task"])
     if list(encoding.feature_columns) != description["columns"]:
         raise Refused(f"{folder / MODEL} lists its columns in another order than its card, so it is damaged.")
-    module = admission.build(description["architecture"], encoding.inputs)
-    module.load_state_dict(load(weights), strict=True)
-    return Scorer(encoding, module.eval(), found)
+    graph = RecordGraph.from_bytes(data)
+    values = verify(graph, encoding.inputs).values_per_record
+    at_once = min(_AT_ONCE, max(1, _VALUE_FLOATS // max(1, values)))
+    return Scorer(encoding, Model(graph), found, at_once)

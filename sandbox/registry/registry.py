@@ -18,12 +18,11 @@ from sandbox.registry import artifact, mlflow_door
 from sandbox.registry.artifact import Scorer
 from sandbox.registry.pyfunc import LOADER
 from sandbox.settings import Settings
-from sandbox.submissions import admission
+from sandbox.submissions.graph.document import RecordGraph
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
     from mlflow.tracking import MlflowClient
-    from torch import nn
 
 CANDIDATE = "candidate"
 HEADLINES = 200
@@ -34,7 +33,7 @@ _DATA = "data"
 
 @dataclass(frozen=True)
 class Registered:
-    """What MLflow calls it, and the sha256 of its weights."""
+    """What MLflow calls it, and the sha256 of its trained graph."""
 
     version: int
     logged_model: str
@@ -48,14 +47,13 @@ def register(
     submission: Submission,
     dataset: Dataset,
     card: Card,
-    module: nn.Module,
-    architecture: Json,
+    graph: RecordGraph,
     certificate: Json,
 ) -> Registered:
-    """Registers a trained module as the next version of its model, with the alias `candidate`."""
+    """Registers a trained graph as the next version of its model, with the alias `candidate`."""
     client = mlflow_door.client(settings)
     experiment = _experiment(client, settings, card)
-    tags = _tags(submission, run, architecture, certificate)
+    tags = _tags(submission, run, certificate)
     tracked = client.create_run(experiment, run_name=run, tags={**tags, "ndl.kind": "training"})
     run_id = tracked.info.run_id
     try:
@@ -64,9 +62,7 @@ def register(
             experiment, name=submission.model, source_run_id=run_id, tags=tags, model_type="ndl"
         )
         with tempfile.TemporaryDirectory() as folder:
-            digest = artifact.write(
-                Path(folder) / _DATA, module, architecture, card, submission.task, certificate
-            )
+            digest = artifact.write(Path(folder) / _DATA, graph, card, submission.task, certificate)
             _write_mlmodel(Path(folder), logged.model_id, run_id, Encoding(card, submission.task), tags)
             client.log_model_artifacts(logged.model_id, folder)
         client.finalize_logged_model(logged.model_id, "READY")
@@ -89,7 +85,7 @@ def set_alias(settings: Settings, model: str, alias: str, version: int | None) -
 
 
 def load_scorer(settings: Settings, model_version: ModelVersion) -> Scorer:
-    """The model of this version; raises Refused unless its weights are those that were registered."""
+    """The model of this version; raises Refused unless it is the one that was registered."""
     from urllib.parse import urlparse
     from urllib.request import url2pathname
 
@@ -151,14 +147,15 @@ def _experiment(client: MlflowClient, settings: Settings, card: Card) -> str:
     return str(found.experiment_id)
 
 
-def _tags(submission: Submission, run: str, architecture: Json, certificate: Json) -> dict[str, str]:
-    named = ("epsilon", "delta", "adjacency", "unit", "population", "charge", "code_version")
+def _tags(submission: Submission, run: str, certificate: Json) -> dict[str, str]:
+    named = (
+        "epsilon", "delta", "adjacency", "unit", "population", "charge", "graph_sha256", "code_version",
+    )  # fmt: skip
     return {
         "ndl.submission": submission.id,
         "ndl.developer": submission.developer,
         "ndl.task": submission.task,
         "ndl.run": run,
-        "ndl.architecture_sha256": admission.digest_of(architecture),
         **{f"ndl.{name}": str(certificate[name]) for name in named},
     }
 

@@ -1,72 +1,191 @@
-"""Which models may meet records? One function decides, and until models can be isolated it is strict.
+"""Which models may meet records? Those that are a record graph, made where there is no data, and checked.
 
-A recipe is our own code. A `model.py` is accepted only when it is, byte for byte, one of the bundled
-examples, and then the bundled file is used, never the one handed over.
+A recipe is our own code and is exported here. A `model.py` runs behind a wall and only bytes come back.
+From there on both go the same way: the checker reads the bytes, they are kept by their digest, and
+everything later (training, scoring, MLflow) knows the model as those bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.errors import Refused
-from sandbox.records import Json, Submission
-from sandbox.submissions import recipes
-from sandbox.submissions.manifest import CODE
+from sandbox.catalogue import stored
+from sandbox.catalogue.encoding import Encoding
+from sandbox.catalogue.inputs import Inputs
+from sandbox.errors import Invalid, NDLError, Refused
+from sandbox.lifecycle import SubmissionState
+from sandbox.records import AdmittedGraph, Dataset, Event, Json, Submission
+from sandbox.settings import Isolation, Settings
+from sandbox.storage import Store
+from sandbox.submissions import files, recipes
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.isolation.backend import Job, Limits
+from sandbox.submissions.isolation.escaping import escaped
+from sandbox.submissions.manifest import CODE, Manifest
 
 if TYPE_CHECKING:
-    from torch import nn
+    from sandbox.submissions.graph.checker import Checked
+    from sandbox.submissions.isolation.backend import Backend
 
-    from sandbox.catalogue.inputs import Inputs
+SUFFIX = ".ndlgraph"
+MAX_NOTE = 2_000
+"""Characters kept of why a submission was refused."""
 
-_EXAMPLES = Path(__file__).parent / "examples"
+
+@dataclass(frozen=True)
+class Made:
+    """A graph that passed its checks: its bytes, what was found in them, and who made them (see AdmittedGraph)."""
+
+    data: bytes
+    checked: Checked
+    made_by: Json
 
 
-def admit(submission: Submission) -> Json:
-    """The architecture of an admissible submission, as data; raises Refused for any other.
+def admit(store: Store, settings: Settings, submission: Submission, by: str = "") -> AdmittedGraph:
+    """Makes, checks and keeps the graph of a stored submission, which is then admitted.
 
-    `{"recipe": name, "settings": {...}}` or `{"example": name, "sha256": digest}`. Reads no file and
-    runs no code of the submission.
+    One that is admitted already keeps its graph. Raises Invalid or Refused when the model is at fault:
+    then the submission is refused, with a note. Raises Unfit, and changes nothing, when this machine
+    lacks a wall. `by` is who asked: the developer, unless said otherwise.
     """
-    recipe = submission.manifest.get("recipe")
-    if recipe is not None:
-        return {"recipe": recipe, "settings": recipes.complete(recipe, submission.manifest["model"])}
-    bundled = examples()
-    name = next((n for n, sha in bundled.items() if sha == submission.files[CODE]), None)
-    if name is None:
-        raise Refused(
-            f"{CODE} is code of your own, and this installation cannot isolate it yet, so it will not run.\n"
-            f"Use a recipe ({', '.join(recipes.SETTINGS)}), or one of the bundled examples unchanged "
-            f"({', '.join(bundled)}) from sandbox/submissions/examples."
-        )
-    return {"example": name, "sha256": bundled[name]}
+    by = by or submission.developer
+    inputs = inputs_of(store, submission)
+    manifest = Manifest.model_validate(submission.manifest)
+    contents = _contents(submission)
+    try:
+        made = make(settings.isolation, manifest, contents, inputs)
+    except (Invalid, Refused) as error:
+        _refuse(store, submission, error, by)
+        raise
+    path = settings.storage.folder.absolute() / "graphs" / f"{made.checked.digest}{SUFFIX}"
+    _keep(path, made.data)
+    return _admitted(store, submission, made, path, by)
 
 
-def build(architecture: Json, inputs: Inputs) -> nn.Module:
-    """An untrained module of an admitted architecture; raises Refused when it does not suit the inputs."""
-    if "recipe" in architecture:
-        return recipes.build(architecture["recipe"], architecture["settings"], inputs)
-    name = architecture["example"]
-    if examples().get(name) != architecture["sha256"]:
-        raise Refused(
-            f"The bundled example {name!r} is not the one this model was made with.\n"
-            "Install the version of NDL Sandbox that the model's certificate names."
-        )
-    module: nn.Module = importlib.import_module(f"sandbox.submissions.examples.{name}").build(inputs)
-    return module
+def make(isolation: Isolation, manifest: Manifest, contents: Mapping[str, bytes], inputs: Inputs) -> Made:
+    """The checked graph of a submission's files; keeps nothing. Raises Invalid, Refused or Unfit."""
+    from sandbox.submissions.graph import checker
+
+    if manifest.recipe is not None:
+        data, made_by = _from_recipe(manifest.recipe, manifest.model, inputs)
+    else:
+        data, made_by = _from_code(wall(isolation), Limits.of(isolation), contents, inputs)
+    return Made(data, checker.check(data, inputs, Limits.of(isolation)), made_by)
 
 
-def examples() -> dict[str, str]:
-    """Name -> sha256 of each bundled example."""
-    return {
-        path.stem: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(_EXAMPLES.glob("[a-z]*.py"))
-    }
+def needs_wall(manifest: Manifest) -> bool:
+    """Whether code of the developer's own would have to run."""
+    return manifest.recipe is None
 
 
-def digest_of(architecture: Json) -> str:
-    """The sha256 by which certificates and the registry name an architecture."""
-    return hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()
+def wall(isolation: Isolation) -> Backend:
+    """The wall behind which such code would run; raises Unfit, layer by layer, where there is none."""
+    from sandbox.submissions.isolation.choose import choose
+
+    return choose(isolation)
+
+
+def graph_of(store: Store, settings: Settings, submission: Submission) -> RecordGraph:
+    """The admitted graph of a submission; raises Refused unless it is there and is the one that was checked."""
+    if not submission.graph:
+        raise Refused(f"{submission.id} has not been admitted, so there is nothing to train.")
+    kept = store.get(AdmittedGraph, submission.graph)
+    try:
+        data = Path(kept.path).read_bytes()
+    except OSError:
+        raise Refused(f"The graph of {submission.id} is not at {kept.path}.\n{_RESTORE}") from None
+    if hashlib.sha256(data).hexdigest() != kept.id:
+        raise Refused(f"{kept.path} is not the graph that was checked for {submission.id}.\n{_RESTORE}")
+    return RecordGraph.from_bytes(data)
+
+
+def inputs_of(store: Store, submission: Submission) -> Inputs:
+    """What the model of a submission receives for each record."""
+    return Encoding(stored.card_of(store.get(Dataset, submission.dataset)), submission.task).inputs
+
+
+def seed_of(digest: str) -> int:
+    """The seed under which weights are first drawn: the same submission gives the same graph."""
+    return int(digest[:12], 16)
+
+
+_RESTORE = "Restore it from a backup, or submit the model under another name."
+
+
+def _from_recipe(recipe: str, settings: Json, inputs: Inputs) -> tuple[bytes, Json]:
+    import torch
+
+    from sandbox.submissions.export.exporter import export
+
+    made_by = {"recipe": recipe, "settings": recipes.complete(recipe, settings)}
+    digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(digest))
+        graph = export(recipes.build(recipe, made_by["settings"], inputs), inputs)
+    return graph.to_bytes(), made_by
+
+
+def _from_code(
+    behind: Backend, limits: Limits, contents: Mapping[str, bytes], inputs: Inputs
+) -> tuple[bytes, Json]:
+    from sandbox.submissions.export import result
+
+    digest = files.digest(files.digests(contents))
+    request = {"inputs": inputs.to_json(), "seed": seed_of(digest), "module": CODE}
+    data = result.read(behind.run(Job(contents, request), limits))
+    return data, {"backend": behind.name, "layers": [layer.name for layer in behind.layers()]}
+
+
+def _contents(submission: Submission) -> dict[str, bytes]:
+    """The stored files, which must still be those that were received."""
+    contents = {name: (Path(submission.path) / name).read_bytes() for name in submission.files}
+    if files.digests(contents) != submission.files:
+        raise Refused(f"The files in {submission.path} are not those that were received.\n{_RESTORE}")
+    return contents
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Writes the bytes beside `path` and moves them there at once; the same digest is the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _admitted(store: Store, submission: Submission, made: Made, path: Path, by: str) -> AdmittedGraph:
+    digest = made.checked.digest
+    with store.transaction() as tx:
+        known = tx.all(AdmittedGraph, id=digest)
+        if not known:
+            new = AdmittedGraph(
+                digest, str(path), made.checked.summary.to_json(), made.made_by, store.clock()
+            )
+            tx.add(new, Event(by, "graph.admit", digest, details={"submission": submission.id}))
+            known = [new]
+        if tx.get(Submission, submission.id).graph != digest:
+            details = {"graph": digest, "made_by": made.made_by}
+            event = Event(by, "submission.admitted", submission.id, details=details)
+            tx.change(Submission, submission.id, event, graph=digest, state=SubmissionState.ADMITTED, note="")
+    return known[0]
+
+
+def _refuse(store: Store, submission: Submission, error: NDLError, by: str) -> None:
+    note = escaped(str(error))[:MAX_NOTE]
+    with store.transaction() as tx:
+        if tx.get(Submission, submission.id).graph:
+            return  # somebody else was quicker, and theirs was admitted
+        event = Event(by, "submission.refused", submission.id, note.partition("\n")[0])
+        tx.change(Submission, submission.id, event, state=SubmissionState.REFUSED, note=note)

@@ -1,4 +1,4 @@
-"""How does a submission come in? Bytes are copied, checked and named by their digest; nothing of it runs."""
+"""How does a submission come in? Bytes are copied, checked and named by their digest; then admitted or refused."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from sandbox.submissions.manifest import Manifest, parse_manifest
 
 
 def submit(store: Store, settings: Settings, folder: Path, person: Person) -> Submission:
-    """Takes in a submission and returns it; the same one again returns what is stored.
+    """Takes in a submission, has it admitted, and returns it; the same one again returns what is stored.
 
-    Raises Invalid with every problem of the manifest, Refused when a name is taken, a purpose is not
-    permitted or the model may not run here.
+    One that was refused is tried again. Raises Invalid with every problem of the manifest, Refused when
+    a name is taken or a purpose not permitted, Unfit when its code needs a wall that this machine lacks:
+    then nothing is kept. Raises what `admission.admit` does when the model is at fault: then the
+    submission is kept, as refused.
     """
     person.must_be(Role.DEVELOPER, to="submit a model")
     contents = files.read(folder)
@@ -44,16 +46,25 @@ def submit(store: Store, settings: Settings, folder: Path, person: Person) -> Su
         note="",
         received_at=store.clock(),
     )
-    admission.admit(submission)
+    if admission.needs_wall(manifest):
+        admission.wall(settings.isolation)
+    kept = _received(store, submission, contents)
+    if kept.state in (SubmissionState.RECEIVED, SubmissionState.REFUSED):
+        admission.admit(store, settings, kept, person.name)
+    return store.get(Submission, submission.id)
+
+
+def _received(store: Store, submission: Submission, contents: Mapping[str, bytes]) -> Submission:
     with store.transaction() as tx:
         _check_name(tx, submission)
         stored = tx.all(Submission, id=submission.id)
         if stored:
             return stored[0]
         _keep(Path(submission.path), contents)
-        tx.add(
-            submission, Event(person.name, "submission.received", submission.id, details={"sha256": digest})
+        event = Event(
+            submission.developer, "submission.received", submission.id, details={"sha256": submission.digest}
         )
+        tx.add(submission, event)
     return submission
 
 

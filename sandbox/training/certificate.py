@@ -7,20 +7,24 @@ Opacus's own accountant says of the same steps, named in `epsilon_opacus_by`; an
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from sandbox.catalogue.card import Card
 from sandbox.privacy import accounting, ledger
 from sandbox.records import Charge, Dataset, Json
-from sandbox.submissions import admission
+from sandbox.submissions import graph as graphs
 from sandbox.training.plan import Plan
 
 FORMAT = "ndl-certificate/1"
 
 
-def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, architecture: Json) -> Json:
-    """The certificate of a run that took every step of its plan under this charge."""
+def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, graph: str) -> Json:
+    """The certificate of a run that took every step of its plan, on the admitted graph, under this charge."""
     opacus, by = _opacus_epsilon(plan)
     return {
         "format": FORMAT,
@@ -43,7 +47,7 @@ def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, architectu
         "population": card.population,
         "pool": ledger.training_pool(card),
         "charge": charge.id,
-        "architecture_sha256": admission.digest_of(architecture),
+        "graph_sha256": graph,
         "card_sha256": card.digest,
         "training_sha256": dataset.training_digest,
         "code_version": code_version(),
@@ -53,17 +57,16 @@ def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, architectu
 def code_version() -> str:
     """Our version, and a digest of the code that trains: two builds that train differently differ here."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
+    for folder in (Path(__file__).parent, Path(graphs.__file__).parent):
+        for file in sorted(folder.glob("*.py")):
+            digest.update(file.read_bytes())
     return f"{version('ndl-sandbox')} (training {digest.hexdigest()[:12]})"
 
 
 def _opacus_epsilon(plan: Plan) -> tuple[float, str]:
     """By Opacus's PRV accountant; by its RDP accountant where that cannot answer."""
-    from sandbox.training.loop import quiet_opacus
-
     history = [(plan.noise_multiplier, plan.sampling_rate, plan.steps)]
-    with quiet_opacus():
+    with _quiet_opacus():
         from opacus.accountants import PRVAccountant, RDPAccountant
 
         prv = PRVAccountant()
@@ -74,3 +77,13 @@ def _opacus_epsilon(plan: Plan) -> tuple[float, str]:
             rdp = RDPAccountant()
             rdp.history = list(history)
             return float(rdp.get_epsilon(plan.delta)), "Opacus RDP"
+
+
+@contextmanager
+def _quiet_opacus() -> Iterator[None]:
+    """Silences what Opacus always says here and nobody can act on."""
+    with warnings.catch_warnings():
+        for known in ("Secure RNG turned off", "Optimal order is the"):
+            warnings.filterwarnings("ignore", message=known)
+        logging.getLogger("opacus").setLevel(logging.ERROR)
+        yield

@@ -24,7 +24,8 @@ def train(box: Sandbox, submission: str | None, everything: bool) -> None:
 
     if bool(submission) == everything:
         raise click.UsageError("Name one submission, or give --all.")
-    waiting = box.store.all(Submission, state=SubmissionState.RECEIVED)
+    states = (SubmissionState.RECEIVED, SubmissionState.ADMITTED)
+    waiting = [s for s in box.store.all(Submission) if s.state in states]
     names = [submission] if submission else [s.id for s in sorted(waiting, key=lambda s: s.received_at)]
     if not names:
         box.console.print("No submission waits for training.")

@@ -1,17 +1,14 @@
 """How are weights learned without learning any one person? DP-SGD, written out: sample, clip, add noise.
 
-Every step: draw units by Poisson sampling; take the gradient of every record by itself (Opacus);
-average within a unit; clip each unit to `clip`; sum; add Gaussian noise of `noise_multiplier * clip`;
-divide by the *expected* number of units. Nothing un-noised is kept or returned: no loss, no gradient
-norm, no batch size.
+Every step: draw units by Poisson sampling; take the gradient of every record by itself
+(sandbox.training.gradients); average within a unit; clip each unit to `clip`; sum; add Gaussian noise of
+`noise_multiplier * clip`; divide by the *expected* number of units. Nothing un-noised is kept or
+returned: no loss, no gradient norm, no batch size.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,86 +17,79 @@ from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows, Whole, draw
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from sandbox.catalogue.inputs import Inputs
+    from sandbox.submissions.graph.lift import Model
 
 Progress = Callable[[int, int], None]
 _GRADIENT_FLOATS = 2**22
 """Per-record gradients held at once: 16 MB, which stays near the processor."""
-
-
-_KNOWN = (
-    "Full backward hook is firing",
-    "Secure RNG turned off",
-    "Using a non-full backward hook",
-    "Optimal order is the",
-)
+_VALUE_FLOATS = 2**24
+"""Values computed on the way to an answer and held at once: 64 MB."""
 
 
 def fit(
-    module: nn.Module,
+    model: Model,
     features: Mapping[str, Tensor],
     target: Tensor,
     units: UnitRows,
     plan: Plan,
     randomness: Randomness,
     progress: Progress | None = None,
-) -> None:
-    """Trains `module` in place; on return it has taken exactly `plan.steps` noisy steps.
+    values_per_record: int = 1,
+) -> dict[str, Tensor]:
+    """The trainable weights of `model` after exactly `plan.steps` noisy steps; the model itself stays as it was.
 
-    Raises NotImplementedError, before any step, for a module whose records are not independent
-    (BatchNorm, buffers).
+    `values_per_record` (of the graph's summary) keeps memory in bounds; it changes no result.
     """
     import torch
 
-    with quiet_opacus():
-        from opacus.grad_sample import GradSampleModule
+    from sandbox.submissions.graph.lift import flushed
 
-        private = GradSampleModule(module, loss_reduction="sum")
-        parameters = [p for p in private.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(parameters, lr=plan.learning_rate)
-        average = _TailAverage(parameters, first=plan.steps - int(plan.averaged * plan.steps))
-        try:
-            for step in range(plan.steps):
-                drawn = draw(len(units), plan.sampling_rate, randomness.sampling)
-                sums = clipped_sums(private, parameters, features, target, units, drawn, plan)
-                for parameter, total in zip(parameters, sums, strict=True):
-                    noise = gaussian(total, plan.noise_multiplier * plan.clip, randomness.noise)
-                    parameter.grad = (total + noise) / plan.expected_batch
-                optimiser.step()
-                average.note(step + 1)
-                if progress:
-                    progress(step + 1, plan.steps)
-            average.apply()
-        finally:
-            private.remove_hooks()
+    weights = {name: weight.detach().clone() for name, weight in model.weights.items()}
+    at_once = _units_at_once(weights, plan, values_per_record)
+    optimiser = torch.optim.Adam(list(weights.values()), lr=plan.learning_rate)
+    average = _TailAverage(weights, first=plan.steps - int(plan.averaged * plan.steps))
+    with flushed():  # else a step's time could tell of tiny values in it
+        for step in range(plan.steps):
+            drawn = draw(len(units), plan.sampling_rate, randomness.sampling)
+            sums = clipped_sums(model, weights, features, target, units, drawn, plan, at_once)
+            for name, total in sums.items():
+                noise = gaussian(total, plan.noise_multiplier * plan.clip, randomness.noise)
+                weights[name].grad = (total + noise) / plan.expected_batch
+            optimiser.step()
+            average.note(step + 1)
+            if progress:
+                progress(step + 1, plan.steps)
+    return average.means
 
 
 def clipped_sums(
-    private: nn.Module,
-    parameters: list[nn.Parameter],
+    model: Model,
+    weights: Mapping[str, Tensor],
     features: Mapping[str, Tensor],
     target: Tensor,
     units: UnitRows,
     drawn: Whole,
     plan: Plan,
-) -> list[Tensor]:
-    """For each parameter, the sum over the drawn units of their clipped mean gradients.
+    at_once: int,
+) -> dict[str, Tensor]:
+    """For each weight, the sum over the drawn units of their clipped mean gradients, `at_once` units at a time.
 
     Adding or removing one unit changes all of these together by at most `plan.clip` in norm.
     """
     import torch
 
-    sums = [torch.zeros_like(p) for p in parameters]
-    size = sum(p.numel() for p in parameters)
-    at_once = max(1, _GRADIENT_FLOATS // max(1, size * plan.max_rows_per_unit))
+    from sandbox.training.gradients import record_gradients
+
+    sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     for start in range(0, len(drawn), at_once):
         rows, owners = units.rows(drawn[start : start + at_once])
-        of_records = _record_gradients(private, parameters, features, target, rows, plan.loss)
-        of_units = _unit_means(of_records, torch.from_numpy(owners))
-        for total, clipped in zip(sums, _clipped_and_summed(of_units, plan.clip), strict=True):
-            total += clipped.view_as(total)
+        chosen = torch.from_numpy(rows)
+        some = {name: tensor[chosen] for name, tensor in features.items()}
+        of_records = record_gradients(model, some, target[chosen], plan.loss, weights)
+        _add_clipped(sums, _unit_means(of_records, torch.from_numpy(owners)), plan.clip)
     return sums
 
 
@@ -126,91 +116,48 @@ def gaussian(like: Tensor, deviation: float, generator: np.random.Generator) -> 
     return torch.from_numpy(generator.normal(0.0, deviation, tuple(like.shape))).to(like.dtype)
 
 
-def loss_sum(logits: Tensor, target: Tensor, kind: str) -> Tensor:
-    """The loss of some records, summed: logistic, softmax, or for regression smooth absolute error."""
-    from torch.nn import functional as F
-
-    if kind == "multiclass":
-        return F.cross_entropy(logits, target, reduction="sum")
-    single = logits.squeeze(1)
-    if kind == "binary":
-        return F.binary_cross_entropy_with_logits(single, target.to(single.dtype), reduction="sum")
-    return F.smooth_l1_loss(single, target, reduction="sum", beta=0.5)
-
-
-@contextmanager
-def quiet_opacus() -> Iterator[None]:
-    """Silences what Opacus and torch always say here and nobody can act on (hooks, secure mode)."""
-    with warnings.catch_warnings():
-        for known in _KNOWN:
-            warnings.filterwarnings("ignore", message=known)
-        logging.getLogger("opacus").setLevel(logging.ERROR)
-        yield
+def _units_at_once(weights: Mapping[str, Tensor], plan: Plan, values_per_record: int) -> int:
+    size = sum(weight.numel() for weight in weights.values())
+    records = min(_GRADIENT_FLOATS // max(1, size), _VALUE_FLOATS // max(1, values_per_record))
+    return max(1, records // plan.max_rows_per_unit)
 
 
 class _TailAverage:
     """The mean of the weights after step `first` and later: most of the noise averages out, at no cost."""
 
-    def __init__(self, parameters: list[nn.Parameter], first: int) -> None:
-        self._parameters, self._first, self._count = parameters, first, 0
-        self._means: list[Tensor] = [p.detach().clone() for p in parameters]
+    def __init__(self, weights: Mapping[str, Tensor], first: int) -> None:
+        self._weights, self._first, self._count = weights, first, 0
+        self.means: dict[str, Tensor] = {name: weight.clone() for name, weight in weights.items()}
 
     def note(self, step: int) -> None:
         if step < self._first:
             return
         self._count += 1
-        for mean, parameter in zip(self._means, self._parameters, strict=True):
-            mean += (parameter.detach() - mean) / self._count
-
-    def apply(self) -> None:
-        for mean, parameter in zip(self._means, self._parameters, strict=True):
-            parameter.data.copy_(mean)
+        for name, mean in self.means.items():
+            mean += (self._weights[name] - mean) / self._count
 
 
-def _record_gradients(
-    private: nn.Module,
-    parameters: list[nn.Parameter],
-    features: Mapping[str, Tensor],
-    target: Tensor,
-    rows: Whole,
-    kind: str,
-) -> list[Tensor]:
-    """For each parameter one gradient a row; a row's gradient that is not finite becomes zero.
-
-    Left alone, one infinite gradient would survive clipping (as NaN) and so betray its record.
-    """
-    import torch
-
-    chosen = torch.from_numpy(rows)
-    logits = private(**{name: tensor[chosen] for name, tensor in features.items()})
-    loss_sum(logits, target[chosen], kind).backward()  # type: ignore[no-untyped-call]
-    gradients = []
-    for parameter in parameters:
-        found = parameter.grad_sample  # type: ignore[attr-defined]
-        gradients.append(found.flatten(1) if found is not None else torch.zeros(len(rows), parameter.numel()))
-        parameter.grad_sample = parameter.grad = None  # type: ignore[attr-defined]
-    finite = torch.isfinite(_squared_norms(gradients))
-    if bool(finite.all()):
-        return gradients
-    return [torch.where(finite[:, None], g, torch.zeros(())) for g in gradients]
-
-
-def _unit_means(gradients: list[Tensor], owners: Tensor) -> list[Tensor]:
+def _unit_means(gradients: dict[str, Tensor], owners: Tensor) -> dict[str, Tensor]:
     import torch
 
     counts = torch.bincount(owners)
     if len(counts) == len(owners):
         return gradients
-    shares = (1 / counts)[owners][:, None]
-    return [torch.zeros(len(counts), g.shape[1]).index_add_(0, owners, g * shares) for g in gradients]
+    shares = (1 / counts)[owners]
+    return {
+        name: torch.zeros(len(counts), *g.shape[1:]).index_add_(0, owners, _each(shares, g))
+        for name, g in gradients.items()
+    }
 
 
-def _clipped_and_summed(gradients: list[Tensor], clip: float) -> Iterator[Tensor]:
-    factors = (clip / _squared_norms(gradients).sqrt().clamp_min(1e-12)).clamp_max(1.0)
-    return (factors @ g for g in gradients)
+def _add_clipped(sums: dict[str, Tensor], gradients: Mapping[str, Tensor], clip: float) -> None:
+    from sandbox.training.gradients import squared_norms
+
+    factors = (clip / squared_norms(gradients).sqrt().clamp_min(1e-12)).clamp_max(1.0)
+    for name, total in sums.items():
+        total += (factors @ gradients[name].flatten(1)).view_as(total)
 
 
-def _squared_norms(gradients: list[Tensor]) -> Tensor:
-    import torch
-
-    return torch.stack([g.square().sum(1) for g in gradients]).sum(0)
+def _each(factors: Tensor, gradients: Tensor) -> Tensor:
+    """Each record's gradient times its factor."""
+    return gradients * factors.view(-1, *(1,) * (gradients.dim() - 1))

@@ -54,7 +54,7 @@ class Plan:
 
 def choose(
     inputs: Inputs,
-    architecture: Json,
+    recipe: str | None,
     wishes: Wishes,
     *,
     units: int,
@@ -69,7 +69,7 @@ def choose(
     """
     if units < 1:
         raise Refused("There is no unit on the training side, so there is nothing to train on.")
-    batch, steps, learning_rate = _defaults(architecture.get("recipe", ""), units)
+    batch, steps, learning_rate = _defaults(recipe, units)
     rate = min(1.0, (wishes.batch_size or batch) / units)
     return Plan(
         epsilon=epsilon,
@@ -84,11 +84,11 @@ def choose(
     )
 
 
-def _defaults(recipe: str, units: int) -> tuple[int, int, float]:
+def _defaults(recipe: str | None, units: int) -> tuple[int, int, float]:
     """Batch size, steps and learning rate (for Adam), as measured (see the README).
 
     Few steps on big batches need the least noise in all. A recipe starts with gradients of norm near 1
-    and takes big steps; of a module we do not know, less is assumed.
+    and takes big steps; of a model we do not know, less is assumed.
     """
     if recipe == "logistic":
         return math.ceil(max(units * 0.05, min(units * 0.5, 20_000))), 60, 0.2

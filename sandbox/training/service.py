@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError, Refused
 from sandbox.lifecycle import RunState, Standing, SubmissionState
 from sandbox.privacy import accounting, ledger
-from sandbox.records import Charge, Dataset, Event, Json, ModelVersion, Submission, TrainingRun
+from sandbox.records import AdmittedGraph, Charge, Dataset, Event, Json, ModelVersion, Submission, TrainingRun
 from sandbox.registry import registry
 from sandbox.roles import Person, Role
 from sandbox.settings import Settings
@@ -32,7 +33,10 @@ from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
+
+    from sandbox.catalogue.inputs import Inputs
+    from sandbox.submissions.graph.lift import Model
 
 
 class TrainingFailed(NDLError):
@@ -56,29 +60,36 @@ def train(
 ) -> ModelVersion:
     """Trains a submission with differential privacy and registers the model as a candidate.
 
-    A submission that is trained already returns its model and charges nothing. Raises Refused or
-    BudgetExhausted before anything is spent, TrainingFailed after.
+    A submission that is trained already returns its model and charges nothing; one that was received
+    and not yet admitted is admitted first (see sandbox.submissions.admission for what that raises).
+    Raises Refused or BudgetExhausted before anything is spent, TrainingFailed after.
     """
     person.must_be(Role.OPERATOR, to="train a model")
     submission = store.get(Submission, submission_id)
     if submission.state is SubmissionState.TRAINED:
         return _trained(store, submission)
+    submission = _admitted(store, settings, submission, person)
     dataset = store.get(Dataset, submission.dataset)
     card = stored.card_of(dataset)
     encoding = Encoding(card, submission.task)
-    architecture = admission.admit(submission)
+    chosen = _plan(submission, dataset, card, encoding)
+    graph = admission.graph_of(store, settings, submission)
+    values = int(store.get(AdmittedGraph, submission.graph).summary["values_per_record"])
     with one_thread():
-        module = admission.build(architecture, encoding.inputs)
-        chosen = _plan(submission, dataset, card, encoding, architecture)
-        _rehearse(module, encoding, chosen)
+        from sandbox.submissions.graph.lift import Model
+
+        model = Model(graph)
+        rehearse(model, encoding.inputs, chosen)
         charge, run = _begin(store, submission, card, chosen, person)
         try:
-            _learn(module, dataset, encoding, chosen, randomness or Randomness.of_the_system(), progress)
+            weights = _learn(
+                model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), progress, values
+            )
             charge = ledger.settle(store, charge.id, charge.event, person.name)
-            certificate = certify(chosen, card, dataset, charge, architecture)
+            certificate = certify(chosen, card, dataset, charge, submission.graph)
             registered = registry.register(
                 settings, run=run.id, submission=submission, dataset=dataset, card=card,
-                module=module, architecture=architecture, certificate=certificate,
+                graph=model.graph_with(weights), certificate=certificate,
             )  # fmt: skip
         except BaseException as error:
             code = _fail(store, run, submission, person, error)
@@ -88,38 +99,44 @@ def train(
     return _finish(store, run, submission, registered, certificate, person)
 
 
+def rehearse(model: Model, inputs: Inputs, chosen: Plan) -> None:
+    """One step on made-up records: what cannot be trained is refused before it is charged for.
+
+    Raises Refused, which says which kind of error it was and no more.
+    """
+    features, target = loop.made_up(inputs, records=3)
+    short = replace(chosen, units=3, sampling_rate=1.0, steps=1)
+    try:
+        loop.fit(model, features, target, UnitRows(np.arange(3), 1), short, Randomness.of_the_system())
+    except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+        raise Refused(f"This model cannot be trained record by record ({type(error).__name__}).") from None
+
+
+def _admitted(store: Store, settings: Settings, submission: Submission, person: Person) -> Submission:
+    """The submission with its graph; one that was cut off after it was received is admitted now."""
+    if submission.state is SubmissionState.REFUSED:
+        raise Refused(f"{submission.id} was refused, so it cannot be trained:\n{submission.note}")
+    if not submission.graph:
+        admission.admit(store, settings, submission, person.name)
+    return store.get(Submission, submission.id)
+
+
 def _trained(store: Store, submission: Submission) -> ModelVersion:
     finished = store.all(TrainingRun, submission=submission.id, state=RunState.FINISHED)
     return store.all(ModelVersion, run=finished[-1].id)[0]
 
 
-def _plan(
-    submission: Submission, dataset: Dataset, card: Card, encoding: Encoding, architecture: Json
-) -> Plan:
+def _plan(submission: Submission, dataset: Dataset, card: Card, encoding: Encoding) -> Plan:
     manifest = Manifest.model_validate(submission.manifest)
     return plan.choose(
         encoding.inputs,
-        architecture,
+        manifest.recipe,
         manifest.training,
         units=dataset.training_units,
         max_rows_per_unit=card.max_rows_per_unit,
         epsilon=manifest.privacy.epsilon,
         budget_delta=card.budget.training.delta,
     ).calibrated(accounting.noise_for)
-
-
-def _rehearse(module: nn.Module, encoding: Encoding, chosen: Plan) -> None:
-    """One step on made-up records, on a copy: what cannot be trained is refused before it is charged for."""
-    import copy
-    import dataclasses
-
-    features, target = loop.made_up(encoding.inputs, records=3)
-    units = UnitRows(np.arange(3), 1)
-    short = dataclasses.replace(chosen, units=3, sampling_rate=1.0, steps=1)
-    try:
-        loop.fit(copy.deepcopy(module), features, target, units, short, Randomness.of_the_system())
-    except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise Refused(f"This model cannot be trained record by record: {error}") from None
 
 
 def _begin(
@@ -147,13 +164,14 @@ def _begin(
 
 
 def _learn(
-    module: nn.Module,
+    model: Model,
     dataset: Dataset,
     encoding: Encoding,
     chosen: Plan,
     randomness: Randomness,
     progress: loop.Progress | None,
-) -> None:
+    values_per_record: int,
+) -> dict[str, Tensor]:
     import torch
 
     table = stored.read_training(dataset)
@@ -162,9 +180,10 @@ def _learn(
     units = UnitRows(encoding.units(table), chosen.max_rows_per_unit)
     if len(units) != chosen.units:
         raise Refused("The training side does not hold the units it was registered with.")
-    loop.fit(module, features, target, units, chosen, randomness, progress)
-    if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
+    weights = loop.fit(model, features, target, units, chosen, randomness, progress, values_per_record)
+    if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
         raise FloatingPointError
+    return weights
 
 
 def _fail(

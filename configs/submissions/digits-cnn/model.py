@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sandbox.errors import Refused
-
 if TYPE_CHECKING:
     from sandbox.catalogue.inputs import Inputs
 
@@ -40,6 +38,6 @@ class GroupNormCnn(nn.Module):
 def build(inputs: Inputs) -> nn.Module:
     images = {name: shape for name, shape in inputs.arrays.items() if len(shape) == 3}
     if len(images) != 1 or len(inputs.names) != 1:
-        raise Refused("The group_norm_cnn example is for records that are one image and nothing else.")
+        raise ValueError("This model is for records that are one image and nothing else.")
     ((name, shape),) = images.items()
     return GroupNormCnn(name, shape, inputs.outputs)

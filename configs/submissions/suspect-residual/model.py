@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sandbox.errors import Refused
-
 if TYPE_CHECKING:
     from sandbox.catalogue.inputs import Inputs
 
@@ -66,5 +64,5 @@ class ResidualTabular(nn.Module):
 
 def build(inputs: Inputs) -> nn.Module:
     if inputs.arrays or inputs.texts or not (inputs.numbers or inputs.categories):
-        raise Refused("The residual_tabular example is for tables of numbers and categories.")
+        raise ValueError("This model is for tables of numbers and categories.")
     return ResidualTabular(inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from dashboards import charts, numbers
-from dashboards.live import tables
+from dashboards.live import graphs, tables
 from dashboards.live.markup import Html, Tone, banner, bars, block, join, line, pill, quiet, tag
 from dashboards.panels import ModelPanel, Reliability, Trend
 from sandbox.lifecycle import Verdict
@@ -24,7 +24,8 @@ def render(panel: ModelPanel) -> None:
 
     st.html(block(_banner(panel)))
     if not panel.waves:
-        return _certificate_and_decisions(panel)
+        _certificate_and_decisions(panel)
+        return _what_it_is(panel)
     st.html(block(tag("div", *_cards(panel), css="cards")))
     left, right = st.columns([1.35, 1], gap="large")
     with left:
@@ -42,7 +43,23 @@ def render(panel: ModelPanel) -> None:
         st.html(block(tables.groups(panel.groups)))
     with right:
         _reliability(panel.reliability)
-    return _certificate_and_decisions(panel)
+    _certificate_and_decisions(panel)
+    return _what_it_is(panel)
+
+
+def _what_it_is(panel: ModelPanel) -> None:
+    import streamlit as st
+
+    if panel.graph is None:
+        st.html(block(tag("h2", "What was trained"), graphs.graph_facts(None)))
+        return
+    left, right = st.columns([1, 1.35], gap="large")
+    with left:
+        st.html(block(tag("h2", "What was trained")))
+        st.html(block(graphs.graph_facts(panel.graph)))
+    with right:
+        st.html(block(tag("h2", "Its layers")))
+        st.html(block(graphs.graph_layers(panel.graph)))
 
 
 def _certificate_and_decisions(panel: ModelPanel) -> None:

@@ -7,28 +7,27 @@ from sandbox.catalogue.encoding import Encoding
 from sandbox.lifecycle import RunState, Standing
 from sandbox.records import Event, ModelVersion, TrainingRun
 from sandbox.registry import registry
-from sandbox.submissions import admission
+from sandbox.submissions import admission, recipes
+from sandbox.submissions.graph.lift import Model
 
 CERTIFICATE = {
     "epsilon": 0.99, "delta": 1e-6, "adjacency": "add/remove", "unit": "patient", "population": "clinic_people",
-    "charge": "c1", "code_version": "0.1.0", "noise_multiplier": 2.0, "sampling_rate": 0.1, "steps": 10,
-    "clip": 1.0, "learning_rate": 0.1, "units": 240,
+    "charge": "c1", "graph_sha256": "ab" * 32, "code_version": "0.1.0", "noise_multiplier": 2.0,
+    "sampling_rate": 0.1, "steps": 10, "clip": 1.0, "learning_rate": 0.1, "units": 240,
 }  # fmt: skip
 
 
 @pytest.fixture
 def register(clinic, mlflow_settings):
-    """Registers an untrained module with random weights; returns the module and its stored version."""
+    """Registers a graph with random weights; returns the same as a module, and its stored version."""
 
     def make(task="fell", name="falls", by="dev", recipe="mlp"):
         submission = clinic.submit(name=name, task=task, by=by, recipe=recipe)
-        architecture = admission.admit(submission)
-        module = admission.build(architecture, Encoding(clinic.card, task).inputs)
-        for parameter in module.parameters():
-            torch.nn.init.normal_(parameter)
+        model = Model(admission.graph_of(clinic.store, clinic.settings, submission))
+        weights = {name: torch.randn(weight.shape) for name, weight in model.weights.items()}
         made = registry.register(
             clinic.settings, run="run-1", submission=submission, dataset=clinic.dataset, card=clinic.card,
-            module=module, architecture=architecture, certificate=CERTIFICATE,
+            graph=model.graph_with(weights), certificate=CERTIFICATE,
         )  # fmt: skip
         now = clinic.store.clock()
         version = ModelVersion(
@@ -39,6 +38,9 @@ def register(clinic, mlflow_settings):
         with clinic.store.transaction() as tx:
             tx.add(run, Event("operator", "test", run.id))
             tx.add(version, Event("operator", "test", version.id))
+        architecture = submission.manifest["recipe"], recipes.complete(recipe, submission.manifest["model"])
+        module = recipes.build(*architecture, Encoding(clinic.card, task).inputs)
+        module.load_state_dict(weights)
         return module, version
 
     return make

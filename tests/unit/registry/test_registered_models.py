@@ -1,4 +1,4 @@
-"""A registered model is a description and raw weights, and answers as the trained module did."""
+"""A registered model is a description and a record graph, and answers as the trained module did."""
 
 import os
 import subprocess
@@ -82,9 +82,9 @@ def test_nothing_of_a_model_could_run(clinic, register):
     files = {
         p.relative_to(location(clinic, version)).as_posix(): p for p in location(clinic, version).rglob("*.*")
     }
-    assert set(files) == {"data/model.json", "data/weights.safetensors"}
+    assert set(files) == {"data/model.json", "data/model.ndlgraph"}
     every = [p for p in location(clinic, version).rglob("*") if p.is_file()]
-    assert {p.name for p in every} == {"MLmodel", "model.json", "weights.safetensors"}
+    assert {p.name for p in every} == {"MLmodel", "model.json", "model.ndlgraph"}
     for path in every:
         content = path.read_bytes()
         assert not content.startswith((b"\x80", b"PK"))  # neither a pickle nor a zip of pickles
@@ -95,7 +95,7 @@ def test_nothing_of_a_model_could_run(clinic, register):
 
 def test_weights_that_changed_since_are_refused(clinic, register):
     _, version = register()
-    weights = location(clinic, version) / "data" / "weights.safetensors"
+    weights = location(clinic, version) / "data" / "model.ndlgraph"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
@@ -110,7 +110,7 @@ def test_weights_that_changed_since_are_refused(clinic, register):
 def test_swapped_weights_with_a_matching_description_are_refused_too(clinic, register):
     _, first = register()
     _, second = register(name="falls-other", recipe="mlp")
-    for name in ("weights.safetensors", "model.json"):
+    for name in ("model.ndlgraph", "model.json"):
         other = location(clinic, second) / "data" / name
         (location(clinic, first) / "data" / name).write_bytes(other.read_bytes())
     with pytest.raises(Refused, match="not those that were registered"):
@@ -162,7 +162,7 @@ def test_mlflow_knows_the_certificate_the_data_and_the_columns(clinic, register)
         "unit": "patient",
         "charge": "c1",
     }
-    assert len(found.tags["ndl.architecture_sha256"]) == 64
+    assert len(found.tags["ndl.graph_sha256"]) == 64
     run = client.get_run(found.run_id)
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("clinic", clinic.dataset.training_digest[:36])

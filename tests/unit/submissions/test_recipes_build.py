@@ -1,11 +1,12 @@
-"""Recipes and examples turn every kind of input into logits, one record at a time."""
+"""Recipes turn every kind of input into logits, one record at a time."""
 
 import pytest
 import torch
 
 from sandbox.catalogue.inputs import Inputs
-from sandbox.errors import Refused
-from sandbox.submissions import admission, layers, recipes
+from sandbox.submissions import layers, recipes
+from sandbox.submissions.export.exporter import export
+from sandbox.submissions.graph.lift import Model
 from sandbox.training.loop import made_up
 
 TABLE = Inputs("binary", 1, numbers=3, categories=(4, 5))
@@ -44,25 +45,14 @@ def test_the_ends_of_a_range_fall_into_the_first_and_last_bin():
     assert seen.int().argmax(1).tolist() == [0, 0, 1, 3, 3]
 
 
-def test_an_answer_for_one_record_does_not_depend_on_its_neighbours():
-    for name, sha in admission.examples().items():
-        inputs = IMAGE if name == "group_norm_cnn" else TABLE
-        module = admission.build({"example": name, "sha256": sha}, inputs)
-        features, _ = made_up(inputs, 4)
-        features = {
-            n: t * torch.arange(4).view(-1, *(1,) * (t.dim() - 1)).to(t.dtype) / 4
-            for n, t in features.items()
-        }
-        features = {n: t.long() if n == "categories" else t for n, t in features.items()}
-        for parameter in module.parameters():
-            torch.nn.init.normal_(parameter)
-        alone = module(**{n: t[2:3] for n, t in features.items()})
-        assert torch.allclose(module(**features)[2:3], alone, atol=1e-4), name
-
-
-def test_an_example_says_what_it_is_for():
-    sha = admission.examples()
-    with pytest.raises(Refused, match="tables of numbers and categories"):
-        admission.build({"example": "residual_tabular", "sha256": sha["residual_tabular"]}, IMAGE)
-    with pytest.raises(Refused, match="records that are one image"):
-        admission.build({"example": "group_norm_cnn", "sha256": sha["group_norm_cnn"]}, TABLE)
+@pytest.mark.parametrize("recipe", recipes.SETTINGS)
+def test_a_recipes_graph_answers_as_its_module_does(recipe):
+    torch.manual_seed(3)
+    module = recipes.build(recipe, recipes.complete(recipe, {}), EVERYTHING)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    features, _ = made_up(EVERYTHING, 4)
+    features["numbers"] = torch.rand(4, 2) * 2 - 1
+    answers = Model(export(module, EVERYTHING)).answers(features)
+    assert torch.allclose(answers, module(**features), atol=1e-5)
+    assert float(answers.std()) > 0

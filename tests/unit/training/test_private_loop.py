@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from opacus.grad_sample import GradSampleModule
 from torch import nn
 
 from sandbox.catalogue.inputs import Inputs
 from sandbox.submissions import recipes
+from sandbox.submissions.export.exporter import export
+from sandbox.submissions.graph.lift import Model
 from sandbox.training import loop
+from sandbox.training.gradients import loss_of_one, record_gradients
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
 
@@ -46,53 +48,58 @@ def a_module(inputs=INPUTS):
     return module
 
 
-def sums(module, features, target, units, drawn, plan):
-    private = GradSampleModule(module, loss_reduction="sum")
-    parameters = list(private.parameters())
-    try:
-        with loop.quiet_opacus():
-            return loop.clipped_sums(private, parameters, features, target, units, np.array(drawn), plan)
-    finally:
-        private.remove_hooks()
+def a_model(inputs=INPUTS):
+    return Model(export(a_module(inputs), inputs))
+
+
+def start(model):
+    return {name: weight.clone() for name, weight in model.weights.items()}
+
+
+def sums(model, features, target, units, drawn, plan, at_once=2):
+    return loop.clipped_sums(model, start(model), features, target, units, np.array(drawn), plan, at_once)
 
 
 def by_hand(module, features, target, unit_rows, clip, kind):
-    total = [torch.zeros_like(p) for p in module.parameters()]
+    total = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
     for rows in unit_rows:
-        mean = [torch.zeros_like(p) for p in module.parameters()]
+        mean = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
         for row in rows:
             module.zero_grad()
             one = {name: tensor[row : row + 1] for name, tensor in features.items()}
-            loop.loss_sum(module(**one), target[row : row + 1], kind).backward()
-            mean = [m + p.grad / len(rows) for m, p in zip(mean, module.parameters(), strict=True)]
-        norm = torch.sqrt(sum(m.square().sum() for m in mean))
-        total = [t + m * min(1.0, clip / float(norm)) for t, m in zip(total, mean, strict=True)]
+            loss_of_one(module(**one)[0], target[row], kind).backward()
+            for name, parameter in module.named_parameters():
+                mean[name] += parameter.grad / len(rows)
+        norm = torch.sqrt(sum(m.square().sum() for m in mean.values()))
+        total = {name: t + mean[name] * min(1.0, clip / float(norm)) for name, t in total.items()}
     return total
 
 
 def assert_close(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        assert torch.allclose(one, other, atol=1e-5)
+    assert found.keys() == expected.keys()
+    for name, one in found.items():
+        assert torch.allclose(one, expected[name], atol=1e-5), name
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("clip", [0.05, 100.0])
-def test_units_are_averaged_clipped_and_summed_as_by_hand(kind, clip, monkeypatch):
-    monkeypatch.setattr(loop, "_GRADIENT_FLOATS", 200)  # several portions, which must not matter
+def test_units_are_averaged_clipped_and_summed_as_by_hand(kind, clip):
     inputs = Inputs(kind, 2 if kind == "multiclass" else 1, numbers=2, categories=(4,))
-    module, (features, target) = a_module(inputs), records(kind)
-    found = sums(module, features, target, UnitRows(CODES, 2), [0, 1, 4], a_plan(clip=clip, loss=kind))
-    assert_close(found, by_hand(module, features, target, [[0, 1], [3], [7, 8]], clip, kind))
+    features, target = records(kind)
+    found = sums(
+        a_model(inputs), features, target, UnitRows(CODES, 2), [0, 1, 4], a_plan(clip=clip, loss=kind)
+    )
+    assert_close(found, by_hand(a_module(inputs), features, target, [[0, 1], [3], [7, 8]], clip, kind))
 
 
 def test_one_unit_changes_the_sum_by_at_most_the_clip_whatever_it_holds():
     features, target = records()
     features["numbers"] = features["numbers"] * 1e6
     units, plan = UnitRows(CODES, 2), a_plan(clip=0.3)
-    without = sums(a_module(), features, target, units, [1, 2, 3], plan)
+    without = sums(a_model(), features, target, units, [1, 2, 3], plan)
     for unit in (0, 4, 5):
-        having = sums(a_module(), features, target, units, [1, 2, 3, unit], plan)
-        moved = torch.sqrt(sum((a - b).square().sum() for a, b in zip(having, without, strict=True)))
+        having = sums(a_model(), features, target, units, [1, 2, 3, unit], plan)
+        moved = torch.sqrt(sum((having[name] - without[name]).square().sum() for name in having))
         assert moved <= 0.3 * (1 + 1e-4)
 
 
@@ -103,16 +110,19 @@ class Ratio(nn.Module):
         super().__init__()
         self.line = nn.Linear(2, 1)
 
-    def forward(self, **batch):
-        return self.line(1 / batch["numbers"])
+    def forward(self, numbers):
+        return self.line(1 / numbers)
 
 
 def test_a_record_whose_gradient_is_not_finite_counts_for_nothing():
     features, target = records()
-    module, units, plan = Ratio(), UnitRows(np.arange(10), 1), a_plan(units=10, max_rows_per_unit=1)
-    features["numbers"][3] = 0.0
-    with_it = sums(module, features, target, units, [1, 2, 3], plan)
-    assert_close(with_it, sums(module, features, target, units, [1, 2], plan))
+    del features["categories"]
+    model = Model(export(Ratio(), Inputs("binary", 1, numbers=2)))
+    units, plan = UnitRows(np.arange(10), 1), a_plan(units=10, max_rows_per_unit=1)
+    for value in (0.0, 1e-20):  # 1e-20 gives a finite gradient too long to square
+        features["numbers"][3] = value
+        with_it = sums(model, features, target, units, [1, 2, 3], plan)
+        assert_close(with_it, sums(model, features, target, units, [1, 2], plan))
 
 
 class Recorder:
@@ -132,7 +142,7 @@ def test_an_empty_step_still_adds_fresh_noise_of_the_stated_size(monkeypatch):
     monkeypatch.setattr(torch.optim, "Adam", Recorder)
     plan = a_plan(sampling_rate=1e-12, steps=400, noise_multiplier=2.0, clip=0.5)
     features, target = records()
-    loop.fit(a_module(), features, target, UnitRows(CODES, 2), plan, randomness())
+    loop.fit(a_model(), features, target, UnitRows(CODES, 2), plan, randomness())
     noise = torch.stack(Recorder.seen) * plan.expected_batch
     assert noise.shape[0] == 400
     assert abs(float(noise.std()) - 2.0 * 0.5) < 0.02
@@ -144,14 +154,13 @@ def test_the_divisor_is_the_expected_batch_not_the_actual_one(monkeypatch):
     monkeypatch.setattr(torch.optim, "Adam", Recorder)
     features, target = records()
     plan = a_plan(sampling_rate=0.5, steps=8, noise_multiplier=1e-9, clip=0.3)
-    loop.fit(a_module(), features, target, UnitRows(CODES, 2), plan, randomness(7))
+    loop.fit(a_model(), features, target, UnitRows(CODES, 2), plan, randomness(7))
     same, sizes = np.random.default_rng(7), []
     for gradient in Recorder.seen:
         drawn = np.array(loop.draw(6, 0.5, same))
         sizes.append(len(drawn))
-        expected = torch.cat(
-            [s.flatten() for s in sums(a_module(), features, target, UnitRows(CODES, 2), drawn, plan)]
-        )
+        sum_of = sums(a_model(), features, target, UnitRows(CODES, 2), drawn, plan)
+        expected = torch.cat([total.flatten() for total in sum_of.values()])
         assert torch.allclose(gradient, expected / 3.0, atol=1e-5)
     assert len(set(sizes)) > 1
 
@@ -160,45 +169,66 @@ def test_torchs_own_seed_does_not_decide_the_noise():
     weights = []
     for seed in (1, 2):
         torch.manual_seed(0)
-        module, (features, target) = a_module(), records()
-        loop.fit(module, features, target, UnitRows(CODES, 2), a_plan(), randomness(seed))
-        weights.append(torch.cat([p.detach().flatten() for p in module.parameters()]))
+        features, target = records()
+        found = loop.fit(a_model(), features, target, UnitRows(CODES, 2), a_plan(), randomness(seed))
+        weights.append(torch.cat([weight.flatten() for weight in found.values()]))
     assert not torch.allclose(*weights)
 
 
-def test_the_module_ends_with_the_mean_of_its_last_steps():
-    module, (features, target) = recipes.build("logistic", {"bins": 1}, INPUTS), records()
-    seen = []
-    plan = a_plan(steps=4, averaged=0.5)
-    look = lambda *_: seen.append(module.line.weight.detach().clone())  # noqa: E731
-    loop.fit(module, features, target, UnitRows(CODES, 2), plan, randomness(), look)
-    assert torch.allclose(module.line.weight, torch.stack(seen[1:]).mean(0), atol=1e-6)
+def test_the_weights_returned_are_the_mean_of_the_last_steps(monkeypatch):
+    class Spy(torch.optim.Adam):
+        def step(self):
+            super().step()
+            seen.append(self.param_groups[0]["params"][0].clone())
+
+    monkeypatch.setattr(torch.optim, "Adam", Spy)
+    model, (features, target), seen = a_model(), records(), []
+    before = start(model)
+    found = loop.fit(model, features, target, UnitRows(CODES, 2), a_plan(steps=4, averaged=0.5), randomness())
+    assert torch.allclose(found[model.trainable[0]], torch.stack(seen[1:]).mean(0), atol=1e-6)
+    assert_close(start(model), before)  # the model itself stays as it was
 
 
 def test_progress_is_told_of_every_step():
     features, target = records()
     told = []
     loop.fit(
-        a_module(), features, target, UnitRows(CODES, 2), a_plan(), randomness(), lambda *s: told.append(s)
+        a_model(), features, target, UnitRows(CODES, 2), a_plan(), randomness(), lambda *s: told.append(s)
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_a_module_that_mixes_records_is_refused():
-    mixing = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    features, target = records()
-    with pytest.raises(NotImplementedError):
-        loop.fit(mixing, features, target, UnitRows(CODES, 2), a_plan(), randomness())
+class Forgetful(nn.Module):
+    """Drops half of what it sees while it learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.forget = nn.Dropout(0.5)
+        self.line = nn.Linear(2, 1, bias=False)
+
+    def forward(self, numbers):
+        return self.line(self.forget(numbers))
+
+
+def test_dropout_is_on_in_training_and_drawn_for_each_record_by_itself():
+    model = Model(export(Forgetful(), Inputs("binary", 1, numbers=2)))
+    features, target = {"numbers": torch.ones(64, 2)}, torch.zeros(64, dtype=torch.int64)
+    found = record_gradients(model, features, target, "binary")["line.weight"]
+    kept = found != 0
+    assert 0.3 < float(kept.float().mean()) < 0.7
+    assert len({tuple(row) for row in kept.flatten(1).tolist()}) == 4
+    assert float(model.answers(features).std()) == 0.0
 
 
 def test_a_relation_is_learned_when_there_is_little_noise():
     generator = torch.Generator().manual_seed(8)
     features = {"numbers": torch.rand(2000, 2, generator=generator) * 2 - 1}
     target = (features["numbers"][:, 0] > 0).long()
-    module = recipes.build("logistic", {"bins": 4}, Inputs("binary", 1, numbers=2))
+    inputs = Inputs("binary", 1, numbers=2)
+    model = Model(export(recipes.build("logistic", {"bins": 4}, inputs), inputs))
     plan = a_plan(
         units=2000, max_rows_per_unit=1, steps=40, clip=1.0, learning_rate=0.5, noise_multiplier=0.5
     )
-    loop.fit(module, features, target, UnitRows(np.arange(2000), 1), plan, randomness())
-    guess = module(**features).squeeze(1) > 0
+    weights = loop.fit(model, features, target, UnitRows(np.arange(2000), 1), plan, randomness())
+    guess = Model(model.graph_with(weights)).answers(features).squeeze(1) > 0
     assert (guess.long() == target).float().mean() > 0.95

@@ -10,12 +10,11 @@ from sandbox.submissions.manifest import Wishes
 from sandbox.training.plan import choose
 
 INPUTS = Inputs("binary", 1, numbers=2)
-LOGISTIC = {"recipe": "logistic", "settings": {"bins": 4}}
 
 
-def plan(wishes=None, architecture=LOGISTIC, inputs=INPUTS, **changes):
+def plan(wishes=None, recipe="logistic", inputs=INPUTS, **changes):
     sizes = {"units": 10_000, "max_rows_per_unit": 1, "epsilon": 1.0, "budget_delta": 1e-6, **changes}
-    return choose(inputs, architecture, Wishes(**(wishes or {})), **sizes)
+    return choose(inputs, recipe, Wishes(**(wishes or {})), **sizes)
 
 
 def test_wishes_are_granted():
@@ -24,10 +23,10 @@ def test_wishes_are_granted():
     assert chosen.expected_batch == 500
 
 
-@pytest.mark.parametrize("architecture", [LOGISTIC, {"recipe": "mlp"}, {"example": "x"}])
+@pytest.mark.parametrize("recipe", ["logistic", "mlp", None])
 @pytest.mark.parametrize("units", [1, 7, 500, 10_000, 10_000_000])
-def test_defaults_are_possible_for_any_number_of_units(architecture, units):
-    chosen = plan(architecture=architecture, units=units)
+def test_defaults_are_possible_for_any_number_of_units(recipe, units):
+    chosen = plan(recipe=recipe, units=units)
     assert 0 < chosen.sampling_rate <= 1
     assert chosen.steps >= 1
     assert math.isfinite(chosen.expected_batch)

@@ -1,16 +1,15 @@
 """Charged before a record is read; certified for what ran; a failure keeps its charge and quotes nothing."""
 
 import json
+from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
 from sandbox.catalogue import stored
 from sandbox.errors import BudgetExhausted, Refused
 from sandbox.lifecycle import ChargeState, RunState, Standing, SubmissionState
 from sandbox.privacy import accounting, ledger
-from sandbox.records import Charge, Event, ModelVersion, Submission, TrainingRun
+from sandbox.records import AdmittedGraph, Charge, Event, ModelVersion, Submission, TrainingRun
 from sandbox.registry import registry
 from sandbox.roles import Role
 from sandbox.submissions import admission
@@ -125,27 +124,60 @@ def test_no_record_is_read_when_the_budget_is_gone(clinic, monkeypatch):
 
 
 def test_what_cannot_be_trained_record_by_record_is_refused_uncharged(clinic, monkeypatch):
-    class Mixing(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.mix = nn.BatchNorm1d(4)
+    def fail(*_, **__):
+        raise RuntimeError("secret words of a model")
 
-        def forward(self, **batch):
-            return self.mix(batch["numbers"]).sum(1, keepdim=True)
+    submission = clinic.submit()
+    monkeypatch.setattr(loop, "fit", fail)
+    with pytest.raises(Refused, match=r"cannot be trained record by record \(RuntimeError\)") as refusal:
+        clinic.train(submission)
+    assert "secret" not in str(refusal.value)
+    assert clinic.store.all(Charge) == []
 
-    monkeypatch.setattr(admission, "build", lambda *_: Mixing())
-    with pytest.raises(Refused, match="cannot be trained record by record"):
-        clinic.train(clinic.submit())
+
+def test_a_submission_cut_off_before_it_was_admitted_is_admitted_by_the_training(
+    clinic, mlflow_settings, monkeypatch
+):
+    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+        cut.setattr(admission, "make", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        clinic.submit()
+    (submission,) = clinic.store.all(Submission)
+    assert (submission.state, submission.graph) == (SubmissionState.RECEIVED, "")
+    assert clinic.train(submission).id == "falls/1"
+    after = clinic.store.get(Submission, submission.id)
+    assert after.graph == clinic.store.all(TrainingRun)[0].certificate["graph_sha256"]
+    admitted = [line for line in clinic.store.audit_lines() if line.action == "submission.admitted"]
+    assert [(line.by, line.details["graph"]) for line in admitted] == [("operator", after.graph)]
+
+
+def test_a_refused_submission_cannot_be_trained(clinic, monkeypatch):
+    def refuse(*_):
+        raise Refused("No.")
+
+    with monkeypatch.context() as closed, pytest.raises(Refused):
+        closed.setattr(admission, "make", refuse)
+        clinic.submit()
+    (submission,) = clinic.store.all(Submission)
+    with pytest.raises(Refused, match="was refused, so it cannot be trained"):
+        clinic.train(submission)
+    assert clinic.store.all(Charge) == []
+
+
+def test_a_graph_that_was_changed_since_it_was_admitted_is_not_trained(clinic):
+    submission = clinic.submit()
+    path = Path(clinic.store.get(AdmittedGraph, submission.graph).path)
+    path.chmod(0o640)
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(Refused, match="is not the graph that was checked"):
+        clinic.train(submission)
     assert clinic.store.all(Charge) == []
 
 
 def test_weights_that_are_not_finite_are_not_registered(clinic, monkeypatch):
     fit = loop.fit
 
-    def spoil(module, *rest):
-        fit(module, *rest)
-        with torch.no_grad():
-            next(module.parameters()).fill_(float("nan"))
+    def spoil(*arguments, **named):
+        return {name: weight * float("nan") for name, weight in fit(*arguments, **named).items()}
 
     monkeypatch.setattr(loop, "fit", spoil)
     with pytest.raises(TrainingFailed, match="weights not finite"):
