@@ -59,7 +59,7 @@ def _warm_up() -> None:
     from sandbox.submissions.export.exporter import export
 
     torch.set_num_threads(1)
-    torch.backends.nnpack.set_flags(False)  # it reads /proc, which is not there, and says so each time
+    torch.backends.nnpack.set_flags(False)  # type: ignore[no-untyped-call]  # it reads /proc and says so
     logging.getLogger("torch").setLevel(logging.CRITICAL)  # its advice is for its own authors
     export(_tiny(), Inputs("binary", 1, numbers=2))
 
