@@ -203,6 +203,8 @@ class _Lowering:
         elif name in ("slice", "slice_scatter"):
             self._say_slice(step)
         else:
+            if name.startswith("upsample_") and args[-1] is not None:  # by a factor: the size says the same
+                args = (args[0], list(steps.shape(step)[2:]), *args[2:-1], None)
             if name == "embedding":
                 if any(args[3:4]):
                     raise _Unsayable(advice.SCALED_BY_FREQUENCY)

@@ -65,6 +65,7 @@ class GroupNormCnn(nn.Module):
         self.look = nn.Sequential(
             nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout2d(0.2),
             nn.Conv2d(4, 4, 3, padding="same"), nn.InstanceNorm2d(4, affine=True), nn.Tanh(),
+            nn.Upsample(scale_factor=2),
             nn.AdaptiveAvgPool2d(2), nn.Flatten(),
         )  # fmt: skip
         self.head = nn.Linear(16, inputs.outputs)
