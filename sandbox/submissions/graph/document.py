@@ -37,7 +37,7 @@ DTYPES = {"float32": "F32", "int64": "I64", "bool": "BOOL"}
 
 _WEIGHT_NAME = re.compile(r"(?!__)[A-Za-z0-9_.-]{1,200}\Z")
 _OPERATOR_NAME = re.compile(r"[a-z_0-9.A-Z]{1,80}\Z")
-_KEYWORD = re.compile(r"[a-z_]{1,40}\Z")
+_KEYWORD = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 _NUMBERS = {"inf": math.inf, "-inf": -math.inf}
 
 Array = NDArray[Any]
@@ -279,6 +279,7 @@ def _read_input(item: Any) -> Spec:
     shape = _shape(found["shape"], where)
     if shape[:1] != (1,):
         raise _refusal(where, "a shape does not start with the batch of one")
+    _check_size(shape, where)
     return Spec(name, _dtype(found["dtype"], where), shape)
 
 
@@ -373,6 +374,12 @@ def _shape(item: Any, where: str) -> tuple[int, ...]:
     return tuple(cast("list[int]", sizes))
 
 
+def _check_size(shape: tuple[int, ...], where: str) -> None:
+    """Also a tensor of nothing must not have sizes that overflow when they are multiplied."""
+    if math.prod(max(size, 1) for size in shape) > MAX_SIZE:
+        raise _refusal(where, "a shape is too large")
+
+
 def _bytes_of(weight: Weight) -> int:
     return math.prod(weight.shape) * np.dtype(weight.dtype).itemsize
 
@@ -403,6 +410,7 @@ def _values(weights: tuple[Weight, ...], data: bytes, at: int) -> dict[str, Arra
         raise _refusal("weights", "not as many bytes as the document says")
     values: dict[str, Array] = {}
     for weight in weights:
+        _check_size(weight.shape, f"weight {weight.name}")
         raw = np.frombuffer(data, np.uint8, _bytes_of(weight), at)
         at += len(raw)
         if weight.dtype == "bool" and (raw > 1).any():

@@ -38,7 +38,7 @@ def dry_run(graph: RecordGraph) -> None:
 
     each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0), randomness="different")
     try:
-        with torch.backends.mkldnn.flags(enabled=False), strictly_vmapped():
+        with strictly_vmapped(), torch.backends.mkldnn.flags(enabled=False):
             answers = model.answers(records)
             each(model.weights, {name: tensor[:2] for name, tensor in records.items()})
             each(model.weights, {name: tensor[-2:] for name, tensor in records.items()})

@@ -175,8 +175,8 @@ OPERATORS: dict[str, Operator] = {
         "| whole self, size other, *, one of floor trunc? rounding_mode",
         _DIVIDE,
     ),
-    "aten.floor_divide.default": Operator(aten.floor_divide.default, _DIVISION, _DIVIDE),
-    "aten.remainder.Tensor": Operator(aten.remainder.Tensor, _DIVISION, _DIVIDE),
+    "aten.floor_divide.default": Operator(own.floor_divide, _DIVISION, _DIVIDE),
+    "aten.remainder.Tensor": Operator(torch.remainder, _DIVISION, _DIVIDE),
     "aten.remainder.Scalar": Operator(
         aten.remainder.Scalar, "float self, number other | whole self, size other", _DIVIDE
     ),
@@ -203,17 +203,17 @@ OPERATORS: dict[str, Operator] = {
     "aten.lerp.Scalar": Operator(aten.lerp.Scalar, "float self, float end, number weight", _PAIR),
     "aten.lerp.Tensor": Operator(aten.lerp.Tensor, "float self, float end, float weight", _PAIR),
     # questions and choices
-    "aten.eq.Tensor": Operator(aten.eq.Tensor, _OTHER, _ASK),
+    "aten.eq.Tensor": Operator(torch.eq, _OTHER, _ASK),
     "aten.eq.Scalar": Operator(aten.eq.Scalar, _SCALAR, _ASK),
-    "aten.ne.Tensor": Operator(aten.ne.Tensor, _OTHER, _ASK),
+    "aten.ne.Tensor": Operator(torch.ne, _OTHER, _ASK),
     "aten.ne.Scalar": Operator(aten.ne.Scalar, _SCALAR, _ASK),
-    "aten.lt.Tensor": Operator(aten.lt.Tensor, _OTHER, _ASK),
+    "aten.lt.Tensor": Operator(torch.lt, _OTHER, _ASK),
     "aten.lt.Scalar": Operator(aten.lt.Scalar, _SCALAR, _ASK),
-    "aten.le.Tensor": Operator(aten.le.Tensor, _OTHER, _ASK),
+    "aten.le.Tensor": Operator(torch.le, _OTHER, _ASK),
     "aten.le.Scalar": Operator(aten.le.Scalar, _SCALAR, _ASK),
-    "aten.gt.Tensor": Operator(aten.gt.Tensor, _OTHER, _ASK),
+    "aten.gt.Tensor": Operator(torch.gt, _OTHER, _ASK),
     "aten.gt.Scalar": Operator(aten.gt.Scalar, _SCALAR, _ASK),
-    "aten.ge.Tensor": Operator(aten.ge.Tensor, _OTHER, _ASK),
+    "aten.ge.Tensor": Operator(torch.ge, _OTHER, _ASK),
     "aten.ge.Scalar": Operator(aten.ge.Scalar, _SCALAR, _ASK),
     "aten.isnan.default": Operator(aten.isnan.default, _SAME, _ASK),
     "aten.isinf.default": Operator(aten.isinf.default, _SAME, _ASK),
@@ -391,9 +391,7 @@ OPERATORS: dict[str, Operator] = {
         "float self, places pad, one of constant reflect replicate circular mode=, number? value=",
         _MOVE,
     ),
-    "aten.unfold.default": Operator(
-        aten.unfold.default, "any self, place dimension, size size, size step", _MOVE
-    ),
+    "aten.unfold.default": Operator(own.unfold, "any self, place dimension, size size, size step", _MOVE),
     "aten.tril.default": Operator(aten.tril.default, "any self, place diagonal=", _MOVE),
     "aten.triu.default": Operator(aten.triu.default, "any self, place diagonal=", _MOVE),
     "aten.select_scatter.default": Operator(

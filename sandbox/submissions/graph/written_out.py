@@ -137,6 +137,21 @@ def repeat_interleave(self: Tensor, repeats: int, dim: int | None = None) -> Ten
     return repeated.reshape(shape)
 
 
+def floor_divide(self: Tensor, other: Tensor | float) -> Tensor:
+    """torch's own has no gradient; this one is zero, as it is of `floor`."""
+    return torch.div(self, other, rounding_mode="floor")
+
+
+def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Every window of `size` along a dimension, as a last dimension; torch's own gradient has no batches."""
+    dimension %= self.dim()
+    starts = torch.arange(0, self.shape[dimension] - size + 1, step)
+    places = (starts[:, None] + torch.arange(size)).reshape(-1)
+    chosen = torch.index_select(self, dimension, places)
+    shape = (*self.shape[:dimension], len(starts), size, *self.shape[dimension + 1 :])
+    return chosen.reshape(shape).movedim(dimension + 1, -1)
+
+
 def split(self: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
     _few(-(-self.shape[dim] // split_size))
     return torch.split(self, split_size, dim)
