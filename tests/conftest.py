@@ -162,3 +162,16 @@ def clinic(tmp_path):
     made = Clinic(Settings(storage=Storage(folder=tmp_path / "var")))
     yield made
     made.store.close()
+
+
+@pytest.fixture(params=["bubblewrap", "landlock", "gvisor"], scope="session")
+def backends(request):
+    """Each wall that is complete on this machine, in turn; the others are skipped with what they lack."""
+    from sandbox.settings import Isolation
+    from sandbox.submissions.isolation import choose, complete
+
+    wall = choose.backend(request.param, Isolation())
+    lacking = complete.missing(wall)
+    if lacking:
+        pytest.skip(complete.words(wall.name, lacking))
+    return wall

@@ -23,7 +23,7 @@ from sandbox.submissions.isolation.start import OUT_OF_MEMORY
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GRACE_SECONDS = 15.0
 _REPORT_BYTES = 16_000
-_NEARLY = 0.85  # gVisor ends with its busiest process, and some of the time was used beside it
+_NEARLY = 0.95
 _KILLED = 128 + 9
 _NO_MORE_THREADS = "can't start new thread"
 _NO_MEMORY = ("std::bad_alloc", "can't allocate memory", "MemoryError")
@@ -70,10 +70,13 @@ def launch(request: Request, limits: Limits) -> Ended:
     return Ended(collected, said)
 
 
-def outcome(ended: Ended, limits: Limits) -> Outcome:
-    """How the run ended, with a log that is safe to show."""
+def outcome(ended: Ended, limits: Limits, nearly: float = _NEARLY) -> Outcome:
+    """How the run ended, with a log that is safe to show.
+
+    A kill counts as the limit of processor time when this share of it is known to have been used.
+    """
     log = escaped(ended.collected.log)
-    end = _end(ended, log, limits)
+    end = _end(ended, log, limits, nearly)
     return Outcome(
         end=end,
         artifact=b"" if end is End.ARTIFACT else ended.collected.artifact,
@@ -85,7 +88,7 @@ def outcome(ended: Ended, limits: Limits) -> Outcome:
     )
 
 
-def _end(ended: Ended, log: str, limits: Limits) -> End:
+def _end(ended: Ended, log: str, limits: Limits, nearly: float) -> End:
     """The log only decides between words for a failure; whoever wrote it misleads nobody but himself."""
     code, by = ended.report["code"], ended.report["ended_by"]
     if ended.collected.too_large:
@@ -94,7 +97,7 @@ def _end(ended: Ended, log: str, limits: Limits) -> End:
         return End(End[by.upper()])
     if not code:
         return End.FINISHED if not by else End.FAILED
-    if code == _KILLED and ended.report["cpu_seconds"] >= _NEARLY * limits.cpu_seconds:
+    if code == _KILLED and ended.report["cpu_seconds"] >= nearly * limits.cpu_seconds:
         return End.CPU
     if code == OUT_OF_MEMORY or any(words in log for words in _NO_MEMORY):
         return End.MEMORY

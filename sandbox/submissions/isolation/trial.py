@@ -81,7 +81,8 @@ def _user(asked: Asked) -> str:
 
 def _limits(asked: Asked) -> str:
     for name, most in asked["limits"].items():
-        if max(resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))) > most:
+        found = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
+        if resource.RLIM_INFINITY in found or max(found) > most:
             return f"{name} is not limited"
     return ""
 
