@@ -95,13 +95,16 @@ def _end(ended: Ended, log: str, limits: Limits, nearly: float) -> End:
         return End.ARTIFACT
     if by in ("cpu", "wall"):
         return End(End[by.upper()])
+    if ended.report["counted"]["oom"]:
+        return End.MEMORY
     if not code:
         return End.FINISHED if not by else End.FAILED
     if code == _KILLED and ended.report["cpu_seconds"] >= nearly * limits.cpu_seconds:
         return End.CPU
     if code == OUT_OF_MEMORY or any(words in log for words in _NO_MEMORY):
         return End.MEMORY
-    return End.PROCESSES if _NO_MORE_THREADS in log else End.FAILED
+    refused = ended.report["counted"]["forks"] or _NO_MORE_THREADS in log
+    return End.PROCESSES if refused else End.FAILED
 
 
 def _reap(launcher: subprocess.Popen[bytes]) -> None:

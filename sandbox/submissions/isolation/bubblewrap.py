@@ -1,0 +1,195 @@
+"""The full wall: a run in namespaces of its own, under a user of its own, in a control group of its own.
+
+From the outside in: control group (memory, processes, processor), a user without a name, bubblewrap's
+namespaces (user, processes, network, IPC, host name, mounts) with a read-only root, no `/proc`, no `/sys`,
+no network and no capability, limits for each process, two seccomp allowlists, Landlock.
+What each one stops is said in the module that puts it up.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from sandbox.errors import Unfit
+from sandbox.settings import Isolation
+from sandbox.submissions.isolation import cgroups, complete, launching, seccomp, staging
+from sandbox.submissions.isolation import limits as per_process
+from sandbox.submissions.isolation.backend import Job, Layer, Limits, Outcome
+from sandbox.submissions.isolation.folders import run_folder
+from sandbox.submissions.isolation.landlock import a_user, system_calls
+from sandbox.submissions.isolation.landlock_rules import abi
+from sandbox.submissions.isolation.launcher import Request
+
+HELD = {
+    "files": "only Python, our package and the submission can be read; written is only memory of its own",
+    "network": "no socket of any family",
+    "processes": "no program, no process, no signal",
+    "user": "root cannot be had",
+    "limits": "memory, processor time, descriptors and core dumps are limited",
+    "descriptors": "nothing of the service is handed down",
+}
+_OLDEST = (0, 8)
+_SHM_BYTES = 16 << 20
+_INSTALL = "apt-get install bubblewrap (0.8 or newer). Recipes do without."
+# All, and never "-try": without a user namespace of its own bubblewrap would silently go on.
+_NAMESPACES = (
+    *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+    *("--unshare-cgroup-try", "--disable-userns", "--assert-userns-disabled"),
+    *("--uid", "1000", "--gid", "1000", "--hostname", "sandbox"),
+    *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"),
+)
+
+
+class Bubblewrap:
+    name = "bubblewrap"
+
+    def __init__(self, settings: Isolation) -> None:
+        self.settings = settings
+        self._tried: tuple[Layer, ...] = ()
+
+    def layers(self) -> Sequence[Layer]:
+        """What a look decides, then what a trial run could not do; no trial without the former."""
+        found = (
+            program(),
+            namespaces(),
+            control_group(self.settings),
+            a_user(self.settings),
+            system_calls(),
+            kernel_rules(),
+        )
+        if not all(layer.works for layer in found):
+            return found
+        if not self._tried or not all(layer.works for layer in self._tried):
+            self._tried = complete.tried(self._carry, HELD, must_hold)
+        return (*found, *self._tried)
+
+    def run(self, job: Job, limits: Limits) -> Outcome:
+        complete.refuse(self)
+        return self._carry(job, limits)
+
+    def _carry(self, job: Job, limits: Limits) -> Outcome:
+        contents = {str(staging.STAGE / name): data for name, data in staging.files(job).items()}
+        contents[str(staging.FILTER)] = seccomp.inner()
+        with ExitStack() as held:
+            group = held.enter_context(closing(self._group(limits)))
+            stage = held.enter_context(_stage()) if not os.geteuid() else None
+            files = held.enter_context(_descriptors(contents))
+            outer = held.enter_context(_descriptors({"outer": seccomp.outer()}))["outer"]
+            python = staging.python()
+            places = {bound.inside: bound.source for bound in python.bound}
+            names = {inside: f"bound{number}" for number, inside in enumerate(places)} if stage else {}
+            seen = {inside: stage / names[inside] if stage else source for inside, source in places.items()}
+            command = [*_bubblewrap(limits, seen, files, outer), *python.command(job, limits)]
+            request = Request(
+                command=command,
+                environment={},
+                keep=[*files.values(), outer],
+                groups=[str(folder) for folder in group.folders],
+                processor_file=group.processor_file,
+                stage=str(stage or ""),
+                binds=[[str(places[inside]), name] for inside, name in names.items()],
+                user=group.number if stage else None,
+                limits=per_process.before(limits),
+                cpu_seconds=limits.cpu_seconds,
+                wall_seconds=limits.wall_seconds,
+                service=os.getpid(),
+            )
+            return launching.outcome(launching.launch(request, limits), limits)
+
+    def _group(self, limits: Limits) -> cgroups.Group:
+        """A control group of the run's own; its number is also the run's user."""
+        first = self.settings.uid_first
+        try:
+            tree = cgroups.tree(self.settings.cgroup)
+            tree.sweep()
+            return tree.claim(limits, range(first, first + self.settings.uid_count))
+        except BlockingIOError as error:
+            raise Unfit(f"{error.strerror}; wait, or raise it.") from None
+
+
+def program() -> Layer:
+    path = shutil.which("bwrap")
+    if path is None:
+        return Layer("program", False, "bubblewrap is not installed", _INSTALL)
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    version = tuple(map(int, re.findall(r"\d+", said)[:2]))
+    return Layer("program", version >= _OLDEST, said.strip() or "does not start", _INSTALL)
+
+
+def namespaces() -> Layer:
+    """Whether a user namespace can be made here; with one come all the others."""
+    command = [shutil.which("unshare") or "unshare", "--user", "--map-root-user", "true"]
+    try:
+        works = subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
+    except OSError:
+        works = False
+    mend = "Allow them: sysctl -w user.max_user_namespaces=10000 (or kernel.unprivileged_userns_clone=1)."
+    return Layer("user namespaces", works, "can be made" if works else "cannot be made", mend)
+
+
+def control_group(settings: Isolation) -> Layer:
+    name = "control group"
+    try:
+        tree = cgroups.tree(settings.cgroup)
+    except OSError as error:
+        mend = (
+            "Run as root, or in a group that is delegated to you (systemd-run --user --scope -p Delegate=yes), "
+            f"with the controllers {', '.join(cgroups.CONTROLLERS)}; isolation.cgroup names it."
+        )
+        return Layer(name, False, str(error), mend)
+    return Layer(name, True, ", ".join(sorted({str(parent) for parent in tree.parents.values()})))
+
+
+def kernel_rules() -> Layer:
+    """Behind namespaces any version will do: it is the second fence around files."""
+    found = abi()
+    words = f"ABI {found}" if found else "not in this kernel, or switched off"
+    return Layer("Landlock", found > 0, words, "Use Linux 5.13 or newer, started with lsm=landlock.")
+
+
+def must_hold(limits: Limits) -> dict[str, int]:
+    everything = per_process.before(limits) | per_process.within(limits)
+    return {name: value for name, value in everything.items() if name != "MSGQUEUE"}
+
+
+def _bubblewrap(limits: Limits, seen: Mapping[Path, Path], files: Mapping[str, int], outer: int) -> list[str]:
+    """The command line up to `--`: what is seen inside, from where, and nothing else; `outer` comes last."""
+    command = [shutil.which("bwrap") or "bwrap", *_NAMESPACES]
+    for variable, value in staging.ENVIRONMENT.items():
+        command += ["--setenv", variable, value]
+    for path in staging.system():
+        command += ["--ro-bind", str(path), str(path)]
+    for path, target in staging.system_links().items():
+        command += ["--symlink", target, str(path)]
+    command += ["--dev", "/dev", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    command += ["--size", str(limits.scratch_mb * per_process.MB), "--tmpfs", "/tmp"]
+    for inside, source in seen.items():
+        command += ["--ro-bind", str(source), str(inside)]
+    for inside_file, descriptor in files.items():
+        command += ["--ro-bind-data", str(descriptor), inside_file]
+    return [*command, "--chdir", "/tmp", "--remount-ro", "/", "--seccomp", str(outer), "--"]
+
+
+@contextmanager
+def _stage() -> Iterator[Path]:
+    """An empty folder that the run's user can reach, to mount on."""
+    with run_folder({}) as top:
+        top.chmod(0o711)
+        (top / "stage").mkdir(mode=0o755)
+        yield top / "stage"
+
+
+@contextmanager
+def _descriptors(contents: Mapping[str, bytes]) -> Iterator[dict[str, int]]:
+    opened = staging.descriptors(contents)
+    try:
+        yield opened
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
