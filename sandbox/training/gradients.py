@@ -1,0 +1,64 @@
+"""What would each record alone change? One gradient a record, from a graph that only ever sees one record.
+
+Independence needs no inspection of the model: `vmap` runs the graph once for each record, and nothing
+in a graph can be written or reach beyond the record it is given. The door to torch: import this inside
+functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from sandbox.submissions.graph.lift import Model
+
+
+def record_gradients(
+    model: Model,
+    features: Mapping[str, Tensor],
+    target: Tensor,
+    loss: str,
+    weights: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """For each trainable weight one gradient a record, [records, *shape], at `weights` (else the model's own).
+
+    A record whose gradient is not finite, or too long to square, gets zeros: left alone it would survive
+    clipping as NaN and so betray itself. Dropout is on, drawn for each record.
+    """
+
+    def loss_of(learned: dict[str, Tensor], record: dict[str, Tensor], answer: Tensor) -> Tensor:
+        return loss_of_one(model.one(learned, record, training=True), answer, loss)
+
+    each = vmap(grad(loss_of), in_dims=(None, 0, 0), randomness="different")
+    return _finite(each(dict(weights or model.weights), dict(features), target))
+
+
+def loss_of_one(logits: Tensor, target: Tensor, kind: str) -> Tensor:
+    """The loss of one record: logistic, softmax, or for regression smooth absolute error."""
+    if kind == "multiclass":
+        return logits.logsumexp(0) - logits.gather(0, target.unsqueeze(0)).squeeze(0)
+    (single,) = logits.unbind()
+    if kind == "binary":
+        return F.binary_cross_entropy_with_logits(single, target.to(single.dtype))
+    return F.smooth_l1_loss(single, target, beta=0.5)
+
+
+def squared_norms(gradients: Mapping[str, Tensor]) -> Tensor:
+    """Of each record's (or unit's) gradient over all weights together."""
+    norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients.values()]  # one pass, no copy
+    return torch.stack(norms).square().sum(0)
+
+
+def _finite(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In place where it may be: a second copy of every gradient would cost more than taking them."""
+    lost = torch.isfinite(squared_norms(gradients)).logical_not()
+    whole = {name: g.contiguous() for name, g in gradients.items()}
+    for g in whole.values():
+        g.masked_fill_(lost.view(-1, *(1,) * (g.dim() - 1)), 0.0)
+    return whole
