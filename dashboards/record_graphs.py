@@ -56,6 +56,6 @@ def _layer(layer: Mapping[str, Any]) -> GraphLayer:
 
 
 def _operator(name: str) -> str:
-    """`aten.linear.default` is `linear` to a reader."""
+    """`aten._to_copy.default` is `to_copy` to a reader."""
     parts = name.split(".")
-    return parts[1] if len(parts) == 3 else name
+    return (parts[1] if len(parts) == 3 else name).lstrip("_")

@@ -10,6 +10,7 @@ from sandbox.lifecycle import Standing
 
 if TYPE_CHECKING:
     from sandbox.api import Sandbox
+    from sandbox.records import Submission
 
 
 @click.group()
@@ -51,7 +52,7 @@ def show(box: Sandbox, version: str) -> None:
     """One model version: its lineage, its certificate, the decisions about it."""
     from rich.table import Column, Table
 
-    from sandbox.records import Decision, ModelVersion, TrainingRun
+    from sandbox.records import Decision, ModelVersion, Submission, TrainingRun
 
     found = box.store.get(ModelVersion, version)
     run = box.store.get(TrainingRun, found.run)
@@ -60,10 +61,33 @@ def show(box: Sandbox, version: str) -> None:
         lines.add_row(name.replace("_", " "), str(getattr(found, name)))
     for name, value in run.certificate.items():
         lines.add_row(name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else str(value))
+    for name, text in _graph_lines(box, box.store.get(Submission, run.submission)):
+        lines.add_row(name, text)
     box.console.print(lines)
     for decision in sorted(box.store.all(Decision, model_version=version), key=lambda d: d.decided_at):
         when = f"{decision.decided_at:%Y-%m-%d %H:%M}"
         box.console.print(f"{when}  {decision.action}, by {decision.person}: {decision.reason}", markup=False)
+
+
+def _graph_lines(box: Sandbox, submission: Submission) -> list[tuple[str, str]]:
+    """What the admitted graph is and who made it; none for a version from before there were graphs."""
+    from rich.markup import escape
+
+    from sandbox.records import AdmittedGraph
+
+    lines = []
+    for graph in box.store.all(AdmittedGraph, id=submission.graph):
+        made, told = graph.made_by, graph.summary
+        by = f"recipe {made['recipe']}" if "recipe" in made else f"model.py behind {made['backend']}"
+        kinds = [layer["kind"] or "steps" for layer in told["layers"]]
+        lines += [
+            ("graph made by", by),
+            ("graph layers", escape(", ".join(kinds))),
+            ("graph reads", escape(", ".join(told["inputs_used"]))),
+            ("parameters", f"{told['trainable']:,} learned of {told['parameters']:,}"),
+            ("work per record", f"{told['flops_per_record']:,} operations in {told['nodes']:,} steps"),
+        ]
+    return lines
 
 
 @model.command()

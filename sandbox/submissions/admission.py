@@ -48,19 +48,22 @@ class Made:
     made_by: Json
 
 
-def admit(store: Store, settings: Settings, submission: Submission, by: str = "") -> AdmittedGraph:
+def admit(
+    store: Store, settings: Settings, submission: Submission, by: str = "", behind: Backend | None = None
+) -> AdmittedGraph:
     """Makes, checks and keeps the graph of a stored submission, which is then admitted.
 
     One that is admitted already keeps its graph. Raises Invalid or Refused when the model is at fault:
     then the submission is refused, with a note. Raises Unfit, and changes nothing, when this machine
-    lacks a wall. `by` is who asked: the developer, unless said otherwise.
+    lacks a wall. `by` is who asked: the developer, unless said otherwise. `behind` is a wall that was
+    chosen already.
     """
     by = by or submission.developer
     inputs = inputs_of(store, submission)
     manifest = Manifest.model_validate(submission.manifest)
     contents = _contents(submission)
     try:
-        made = make(settings.isolation, manifest, contents, inputs)
+        made = make(settings.isolation, manifest, contents, inputs, behind)
     except (Invalid, Refused) as error:
         _refuse(store, submission, error, by)
         raise
@@ -69,14 +72,20 @@ def admit(store: Store, settings: Settings, submission: Submission, by: str = ""
     return _admitted(store, submission, made, path, by)
 
 
-def make(isolation: Isolation, manifest: Manifest, contents: Mapping[str, bytes], inputs: Inputs) -> Made:
+def make(
+    isolation: Isolation,
+    manifest: Manifest,
+    contents: Mapping[str, bytes],
+    inputs: Inputs,
+    behind: Backend | None = None,
+) -> Made:
     """The checked graph of a submission's files; keeps nothing. Raises Invalid, Refused or Unfit."""
     from sandbox.submissions.graph import checker
 
     if manifest.recipe is not None:
         data, made_by = _from_recipe(manifest.recipe, manifest.model, inputs)
     else:
-        data, made_by = _from_code(wall(isolation), Limits.of(isolation), contents, inputs)
+        data, made_by = _from_code(behind or wall(isolation), Limits.of(isolation), contents, inputs)
     return Made(data, checker.check(data, inputs, Limits.of(isolation)), made_by)
 
 
@@ -124,7 +133,7 @@ def _from_recipe(recipe: str, settings: Json, inputs: Inputs) -> tuple[bytes, Js
 
     from sandbox.submissions.export.exporter import export
 
-    made_by = {"recipe": recipe, "settings": recipes.complete(recipe, settings)}
+    made_by: Json = {"recipe": recipe, "settings": recipes.complete(recipe, settings)}
     digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(digest))

@@ -20,12 +20,14 @@ def submit(box: Sandbox, folder: Path) -> None:
 
     from sandbox.submissions import intake
 
-    received = intake.submit(box.store, box.settings, folder, box.person)
-    receipt = Table(title="Received", show_header=False, title_justify="left")
+    with box.console.status("Making the model’s record graph where there is no data, and checking it ..."):
+        received = intake.submit(box.store, box.settings, folder, box.person)
+    receipt = Table(title=str(received.state).capitalize(), show_header=False, title_justify="left")
     receipt.add_row("submission", received.id)
     receipt.add_row("sha256", received.digest)
     receipt.add_row("model", f"{received.model}, for {received.task} on {received.dataset}")
     receipt.add_row("developer", received.developer)
+    receipt.add_row("record graph", received.graph)
     receipt.add_row("state", str(received.state))
     box.console.print(receipt)
     box.console.print(

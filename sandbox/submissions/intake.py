@@ -46,11 +46,10 @@ def submit(store: Store, settings: Settings, folder: Path, person: Person) -> Su
         note="",
         received_at=store.clock(),
     )
-    if admission.needs_wall(manifest):
-        admission.wall(settings.isolation)
+    behind = admission.wall(settings.isolation) if admission.needs_wall(manifest) else None
     kept = _received(store, submission, contents)
     if kept.state in (SubmissionState.RECEIVED, SubmissionState.REFUSED):
-        admission.admit(store, settings, kept, person.name)
+        admission.admit(store, settings, kept, person.name, behind)
     return store.get(Submission, submission.id)
 
 

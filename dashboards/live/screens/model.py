@@ -24,8 +24,7 @@ def render(panel: ModelPanel) -> None:
 
     st.html(block(_banner(panel)))
     if not panel.waves:
-        _certificate_and_decisions(panel)
-        return _what_it_is(panel)
+        return _certificate_and_decisions(panel)
     st.html(block(tag("div", *_cards(panel), css="cards")))
     left, right = st.columns([1.35, 1], gap="large")
     with left:
@@ -43,23 +42,7 @@ def render(panel: ModelPanel) -> None:
         st.html(block(tables.groups(panel.groups)))
     with right:
         _reliability(panel.reliability)
-    _certificate_and_decisions(panel)
-    return _what_it_is(panel)
-
-
-def _what_it_is(panel: ModelPanel) -> None:
-    import streamlit as st
-
-    if panel.graph is None:
-        st.html(block(tag("h2", "What was trained"), graphs.graph_facts(None)))
-        return
-    left, right = st.columns([1, 1.35], gap="large")
-    with left:
-        st.html(block(tag("h2", "What was trained")))
-        st.html(block(graphs.graph_facts(panel.graph)))
-    with right:
-        st.html(block(tag("h2", "Its layers")))
-        st.html(block(graphs.graph_layers(panel.graph)))
+    return _certificate_and_decisions(panel)
 
 
 def _certificate_and_decisions(panel: ModelPanel) -> None:
@@ -71,11 +54,16 @@ def _certificate_and_decisions(panel: ModelPanel) -> None:
         st.html(block(tables.certificate(panel.certificate)))
         if panel.budget:
             st.html(block(tables.budgets([panel.budget])))
+        st.html(block(tag("h2", "What was trained")))
+        st.html(block(graphs.graph_facts(panel.graph)))
     with right:
         st.html(block(tag("h2", "Decisions")))
         st.html(block(tables.decisions(panel)))
         st.html(block(tag("h2", "What could not be said")))
         st.html(block(tables.unanswered(panel)))
+        if panel.graph:
+            st.html(block(tag("h2", "Layers of what was trained")))
+            st.html(block(graphs.graph_layers(panel.graph)))
 
 
 def _latest_words(panel: ModelPanel, now: datetime) -> str:
