@@ -1,0 +1,80 @@
+"""The checking process: what it accepts and refuses, and what happens when it does not behave."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from sandbox.catalogue.inputs import Inputs
+from sandbox.errors import Invalid, Unfit
+from sandbox.submissions.graph import checker
+from sandbox.submissions.graph.document import Ref
+from sandbox.submissions.isolation.backend import Limits
+
+_spec = importlib.util.spec_from_file_location("graph_cases", Path(__file__).with_name("cases.py"))
+cases = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(cases)
+
+INPUTS = Inputs("binary", 1, numbers=12, categories=(6,) * 12)
+
+
+def sound():
+    made = cases.Builder()
+    return made.graph(made.node("aten.relu.default", made.x)).to_bytes()
+
+
+def test_a_sound_graph_is_accepted_under_its_sha256_and_remembered(monkeypatch):
+    checked = checker.check(sound(), INPUTS)
+    assert checked.summary.trainable == 12
+    monkeypatch.setattr(checker, "_run", None)
+    assert checker.check(sound(), INPUTS) is checked
+
+
+def test_a_refusal_comes_back_with_the_developers_own_line():
+    made = cases.Builder()
+    graph = made.graph(made.node("aten.select.int", Ref("numbers"), 1, 12))
+    with pytest.raises(Invalid, match=r"at model\.py:7: cannot run"):
+        checker.check(graph.to_bytes(), INPUTS)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}\n", os.urandom(500)])
+def test_bytes_that_are_no_graph_are_refused(data):
+    with pytest.raises(Invalid):
+        checker.check(data, INPUTS)
+
+
+def test_a_process_that_takes_too_long_is_ended_and_the_graph_not_blamed_before_it_started():
+    with pytest.raises(Unfit, match="does not start here"):
+        checker.check(b"x", INPUTS, Limits(wall_seconds=0))
+
+
+def answering(monkeypatch, said, code=0, timed_out=False):
+    answer = checker._Answer(code, timed_out, b"ready", said)
+    monkeypatch.setattr(checker, "_run", lambda request, limits: answer)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"ok", b"null", b"[]", b"{}", b'{"summary":{}}', b'{"summary":1}', b'{"problems":[]}',
+     b'{"problems":[["a","b"]]}', b'{"problems":[["a","b",1]]}', b'{"summary":{},"problems":[]}',
+     b"[" * 10_000, b'{"problems":[["a","b","' + b"c" * 900 + b'"]]}'],
+)  # fmt: skip
+def test_an_odd_answer_is_a_refusal(monkeypatch, said):
+    answering(monkeypatch, said)
+    with pytest.raises(Invalid):
+        checker.check(b"odd" + said, INPUTS)
+
+
+@pytest.mark.parametrize(("code", "timed_out"), [(-11, False), (1, False), (-24, False), (0, True)])
+def test_a_crash_or_a_hang_is_a_refusal_whatever_was_said_before(monkeypatch, code, timed_out):
+    answering(monkeypatch, b'{"summary":{}}', code, timed_out)
+    with pytest.raises(Invalid, match="was ended"):
+        checker.check(b"crash", INPUTS)
+
+
+def test_what_the_process_says_is_escaped(monkeypatch):
+    answering(monkeypatch, b'{"problems":[["a","\\u001b[31m","c"]]}')
+    with pytest.raises(Invalid) as refusal:
+        checker.check(b"escape", INPUTS)
+    assert "\x1b" not in str(refusal.value)
