@@ -42,7 +42,16 @@ browser:
 		  (apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium) >/dev/null 2>&1; }; } || \
 		echo 'No chromium here: browser tests will be skipped (apt-get install chromium).'
 
-test: install browser
+# So with the walls around developers' code: without these two there is the landlock wall, and the demo runs.
+.PHONY: walls
+walls:
+	@for tool in bwrap:bubblewrap runsc:runsc; do program=$${tool%%:*}; package=$${tool##*:}; \
+		command -v $$program >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+			{ echo "Installing $$package for the tests of its wall ..."; \
+			  (apt-get -qq update && apt-get -qq install -y --no-install-recommends $$package) >/dev/null 2>&1; }; } || \
+			echo "No $$package here: the tests of its wall will be skipped (apt-get install $$package)."; done
+
+test: install browser walls
 	@$(BIN)/pytest -n 2 --dist=loadfile
 
 lint: install

@@ -38,7 +38,7 @@ def choose(settings: Isolation) -> Backend:
 
 def weigh(settings: Isolation) -> Choice:
     """As `choose`, with the reasons."""
-    passed_over = []
+    passed_over: list[tuple[str, tuple[Layer, ...]]] = []
     for wall in _candidates(settings):
         layers = tuple(wall.layers())
         lacking = tuple(layer for layer in layers if not layer.works)

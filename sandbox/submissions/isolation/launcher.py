@@ -19,12 +19,13 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
 sys.path.append(str(Path(__file__).parents[3]))
 
-from sandbox.submissions.isolation import cgroups, limits  # noqa: E402  (found by the line above)
+from sandbox.submissions.isolation import cgroups, limits
 
 ARTIFACT = 3
 """The descriptor at which the program inside finds its artifact pipe."""
@@ -147,16 +148,18 @@ def _wait_for_all(child: int) -> int:
 def _become(request: Request, artifact: int, log: int, trouble: int) -> NoReturn:
     """In the child: puts up the layers in order, then becomes the wall's program. Never returns."""
     step = "start"
+    launcher = os.getppid()
+    layers: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("control group", lambda: _join(request["groups"])),
+        ("mounts", lambda: _stage(request)),
+        ("limits", lambda: limits.put_up(request["limits"])),
+        ("pipes", lambda: _connect(artifact, log, request["keep"])),
+        ("user", lambda: _drop(request["user"])),
+        ("end with the launcher", lambda: _end_with(launcher)),
+    )
     try:
-        service = os.getppid()
-        for step, put_up in (
-            ("control group", lambda: _join(request["groups"])),
-            ("mounts", lambda: _stage(request)),
-            ("limits", lambda: limits.put_up(request["limits"])),
-            ("pipes", lambda: _connect(artifact, log, request["keep"])),
-            ("user", lambda: _drop(request["user"])),
-            ("end with the launcher", lambda: _end_with(service)),
-        ):
+        for name, put_up in layers:
+            step = name
             put_up()
         step = request["command"][0]
         os.execve(step, request["command"], request["environment"])
