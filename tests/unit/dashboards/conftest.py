@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from sandbox.lifecycle import FindingState, RunState, Standing, SubmissionState, Verdict, WaveState
 from sandbox.records import (
+    AdmittedGraph,
     Dataset,
     Decision,
     Evaluation,
@@ -64,7 +65,8 @@ class MadeUp:
                 tx.connection.execute(sa.insert(tables.budgets), [pool])
         return wave
 
-    def model(self, name, title, dataset, task, standing, developer="amara", epsilon=1.0, version=1):
+    def model(self, name, title, dataset, task, standing, developer="amara", epsilon=1.0, version=1,
+              graph=""):  # fmt: skip
         key = f"{name}/{version}"
         manifest = {"name": name, "public": {"title": title}}
         certificate = {
@@ -76,7 +78,7 @@ class MadeUp:
         }  # fmt: skip
         submission = Submission(
             f"s-{key}", name, dataset, task, developer, manifest, {}, "f" * 64, "x",
-            SubmissionState.TRAINED, "", NOW,
+            SubmissionState.TRAINED, "", NOW, graph,
         )  # fmt: skip
         run = TrainingRun(f"r-{key}", submission.id, "charge", RunState.FINISHED, {}, certificate, NOW, NOW)
         record = ModelVersion(
@@ -87,6 +89,21 @@ class MadeUp:
             tx.add(run, Event(BY, "training.finish", run.id))
             tx.add(record, Event(BY, "model.register", key))
         return record
+
+    def graph(self, made_by, layers, unused=(), digest="9a" * 32):
+        """An admitted graph; each layer is (module, kind, operators, shape, parameters)."""
+        names = ("module", "kind", "operators", "shape", "parameters")
+        told = [dict(zip(names, layer, strict=True)) for layer in layers]
+        parameters = sum(layer["parameters"] for layer in told)
+        summary = {
+            "layers": told, "parameters": parameters + 1, "trainable": parameters, "outputs": 1, "nodes": 31,
+            "inputs_used": ["numbers", "categories"], "inputs_unused": list(unused),
+            "flops_per_record": 7083, "values_per_record": 900,
+        }  # fmt: skip
+        with self.store.transaction() as tx:
+            admitted = AdmittedGraph(digest, "x", summary, made_by, NOW)
+            tx.add(admitted, Event("amara", "graph.admit", digest))
+        return digest
 
     def evaluation(self, model, wave, evaluator, measurements, findings=(), failure="", at=NOW):
         key = f"{model}|{wave}|{evaluator}|1"
@@ -219,9 +236,17 @@ def fill(store):
     made.dataset(
         "crime", "Recorded crimes in West Yorkshire", CRIME, DISTRICTS, {"formal": task}, "one recorded crime"
     )
+    wall = {"backend": "bubblewrap", "layers": ["user namespace", "no network", "seccomp"]}
+    layers = [
+        ("", "ResidualTabular", ["aten.cat.default", "aten._to_copy.default"], [1, 67], 0),
+        ("stem", "Linear", ["aten.linear.default"], [1, 32], 2176),
+        ("head", "Linear", ["aten.linear.default"], [1, 1], 33),
+    ]
+    graph = made.graph(wall, layers, unused=["notes"])
     made.model(
-        "formal-outcome", "Formal outcome of a recorded crime", "crime", "formal", Standing.CHAMPION, "chiara"
-    )
+        "formal-outcome", "Formal outcome of a recorded crime", "crime", "formal", Standing.CHAMPION, "chiara",
+        graph=graph,
+    )  # fmt: skip
     task = {"kind": "multiclass", "target": "digit", "question": "Which digit is this?"}
     digit = {"digit": tuple("0123456789")}
     made.dataset("digits", "Handwritten digits", {"image": "Image"}, digit, {"digit": task}, "one image")

@@ -67,6 +67,27 @@ def test_the_model_screen_shows_title_banner_cards_and_charts(crime):
     assert len(drawn) == 4
 
 
+def test_the_model_screen_says_what_was_trained_and_behind_which_wall(crime, made_up):
+    html, _ = page_of("model", crime)
+    for words in ("What was trained", "model.py, behind bubblewrap", "user namespace, no network, seccomp",
+                  "2,209 learned, 1 fixed", "7,083 operations in 31 steps", "Never looks at", "9a" * 32,
+                  "Layers of what was trained", "ResidualTabular", "cat, to_copy", "2,176"):  # fmt: skip
+        assert words in html, words
+    deep = replace(crime.graph, layers=crime.graph.layers * 9, wall="", recipe="mlp (bins 4)")
+    html, _ = page_of("model", replace(crime, graph=deep))
+    assert "15 more layers" in html
+    assert "recipe mlp (bins 4)" in html
+    html, _ = page_of("model", views.model(made_up.store, "falls-risk/3"))
+    assert "before models were kept as record graphs" in html
+
+
+def test_a_layer_named_by_a_developer_is_text_and_nothing_more(crime):
+    layer = replace(crime.graph.layers[0], module=HOSTILE, kind=HOSTILE)
+    html, _ = page_of("model", replace(crime, graph=replace(crime.graph, layers=(layer,))))
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
 def test_the_banner_follows_the_alarm(crime, made_up):
     calm = replace(crime, alarm=Alarm())
     assert "All well." in page_of("model", calm)[0]

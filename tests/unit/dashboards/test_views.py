@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,9 +11,10 @@ from dashboards import views
 from dashboards.judgements import alarm
 from dashboards.panels import DecisionLine
 from sandbox.errors import NotFound
-from sandbox.lifecycle import FindingState, Standing, Verdict, WaveState
-from sandbox.records import Evaluation, Event, Measurement, ModelVersion, Wave
+from sandbox.lifecycle import FindingState, Standing, SubmissionState, Verdict, WaveState
+from sandbox.records import Evaluation, Event, Measurement, ModelVersion, Submission, Wave
 
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 CRIME, FALLS, DIGITS = "formal-outcome/1", "falls-risk/3", "digit-reader/1"
 
 
@@ -162,6 +163,45 @@ def test_reading_changes_nothing(made_up):
     views.model(made_up.store, FALLS)
     assert made_up.store.change_number() == before
     assert len(views.model_names(made_up.store)) == len(made_up.store.all(ModelVersion))
+
+
+def test_a_model_is_shown_with_the_graph_that_was_trained(made_up):
+    graph = views.model(made_up.store, CRIME).graph
+    assert (graph.digest, graph.recipe, graph.wall) == ("9a" * 32, "", "bubblewrap")
+    assert graph.wall_layers == ("user namespace", "no network", "seccomp")
+    assert (graph.parameters, graph.fixed, graph.flops, graph.nodes) == (2209, 1, 7083, 31)
+    assert graph.reads == ("numbers, booleans and dates", "categories")
+    assert graph.ignores == ("Notes",)
+    assert graph.layers[0].operators == ("cat", "to_copy")
+    assert graph.layers[1].shape == (32,)
+    assert views.model(made_up.store, FALLS).graph is None  # from before there were graphs
+
+
+def test_a_recipe_is_named_with_its_settings(made_up):
+    made_by = {"recipe": "mlp", "settings": {"bins": 4, "hidden": [32, 8]}}
+    graph = made_up.graph(made_by, [("line", "Linear", ["aten.linear.default"], [1, 1], 9)], digest="0b" * 32)
+    made_up.model("recipe", "Recipe", "crime", "formal", Standing.CANDIDATE, graph=graph)
+    panel = views.model(made_up.store, "recipe/1").graph
+    assert (panel.recipe, panel.wall) == ("mlp (bins 4, hidden 32 and 8)", "")
+
+
+def test_a_refused_submission_is_told_and_an_admitted_one_is_no_news_of_its_own(made_up):
+    with made_up.store.transaction() as tx:
+        tx.add(*_received("s-x"))
+        tx.log(Event("amara", "submission.admitted", "s-x"))
+        tx.log(Event("amara", "submission.refused", "s-x", "The model has 1 problem:"))
+    newest, before = views.overview(made_up.store).happenings[:2]
+    assert (newest.what, newest.subject) == ("submitted a model that was refused:", "bold-model")
+    assert newest.reason == "The model has 1 problem:"
+    assert before.what == "submitted the model"
+
+
+def _received(key):
+    submission = Submission(
+        key, "bold-model", "crime", "formal", "amara", {}, {}, "f" * 64, "x", SubmissionState.REFUSED, "",
+        NOW,
+    )  # fmt: skip
+    return submission, Event("amara", "submission.received", key)
 
 
 def test_views_and_charts_load_no_engine():
