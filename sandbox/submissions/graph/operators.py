@@ -258,7 +258,7 @@ OPERATORS: dict[str, Operator] = {
     "aten.all.default": Operator(aten.all.default, _SAME, _BEST),
     "aten.all.dim": Operator(aten.all.dim, _DIM, _BEST),
     # matrices
-    "aten.linear.default": Operator(aten.linear.default, "float input, float weight, float? bias=", _MATRIX),
+    "aten.linear.default": Operator(own.linear, "float input, float weight, float? bias=", _MATRIX),
     "aten.matmul.default": Operator(aten.matmul.default, "float self, float other", _MATRIX),
     "aten.mm.default": Operator(aten.mm.default, "float self, float mat2", _MATRIX),
     "aten.bmm.default": Operator(aten.bmm.default, "float self, float mat2", _MATRIX),

@@ -54,6 +54,12 @@ def feature_dropout(input: Tensor, p: float, *, training: bool) -> Tensor:
     return input * F.dropout(mask, p, training=True)
 
 
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Adds the bias in place, to a result that nobody else has: under `vmap` torch would copy it first."""
+    answer = input @ weight.t()
+    return answer if bias is None else answer.add_(bias)
+
+
 def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1) -> Tensor:
     """Rows of a table. The row `padding_idx` learns nothing."""
     rows: Tensor = torch.ops.aten.embedding.default(weight, _inside(indices, weight.shape[0]), padding_idx)
