@@ -69,7 +69,7 @@ ODD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in ODD])
+@pytest.mark.parametrize("name", list(ODD))
 def test_an_odd_node_is_refused_with_the_developers_own_line(name):
     op, args, words = ODD[name]
     with pytest.raises(Invalid, match=r"(?s)of module 'layer' \(Layer\) at model\.py:7.*" + words):
