@@ -211,7 +211,9 @@ def _made(root: Path, name: str | Path, controller: str) -> Path:
     except OSError as error:
         raise OSError(error.errno, f"{controller}: {folder} cannot be made ({error.strerror})") from None
     if not os.access(folder, os.W_OK):
-        raise PermissionError(errno.EACCES, f"{controller}: {folder} may not be written by uid {os.geteuid()}")
+        raise PermissionError(
+            errno.EACCES, f"{controller}: {folder} may not be written by uid {os.geteuid()}"
+        )
     return folder
 
 

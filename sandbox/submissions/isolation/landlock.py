@@ -3,8 +3,9 @@
 Without namespaces nobody counts or hides processes, so there is only one: it may start no program and no
 process (see `alone`), which makes one limit of memory and one of processor time hold for the whole run and
 one kill end it. It sees no file but Python's, our package's and the submission's, writes nowhere, has no
-socket, and may signal nobody. As root each run gets a user of its own and private mounts through which
-that user reaches Python; as an ordinary user it runs in place, as that user. No control group is needed.
+socket, and may signal nobody. As root each run gets a user of its own, and private mounts through which
+that user reaches Python; where root may not mount (most containers) it runs in place, if every user may
+read Python there. As an ordinary user it runs in place, as that user. No control group is needed.
 
 Weaker than bubblewrap: the run shares the host's process numbers and can learn whether a path exists, and
 its size (Landlock does not hide metadata). Landlock's ABI 6 (Linux 6.12) is the least that is taken: only
@@ -19,6 +20,7 @@ import json
 import os
 import pwd
 import socket
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +57,7 @@ HELD = {
     "limits": "memory, processor time, descriptors and core dumps are limited",
     "descriptors": "nothing of the service is handed down",
 }
+_CAP_SYS_ADMIN = 21
 _SHARED_AND_NO_FILE = 0x1 | 0x20  # MAP_SHARED, MAP_ANONYMOUS
 
 
@@ -80,8 +83,8 @@ class Landlock:
         self._tried: tuple[Layer, ...] = ()
 
     def layers(self) -> Sequence[Layer]:
-        """The three that a look decides, then what a trial run could not do; no trial without the three."""
-        found = (kernel_rules(), system_calls(), a_user(self.settings))
+        """What a look decides, then what a trial run could not do; no trial without the former."""
+        found = (kernel_rules(), system_calls(), a_user(self.settings), python_in_reach())
         if not all(layer.works for layer in found):
             return found
         if not self._tried or not all(layer.works for layer in self._tried):
@@ -94,9 +97,14 @@ class Landlock:
 
     def _carry(self, job: Job, limits: Limits) -> Outcome:
         with run_folder(_contents(job)) as folder, _own_user(self.settings) as user:
-            if user is not None:
+            if user is None:
+                places = _in_place(folder)
+            elif may_mount():
                 _open_to_the_run(folder)
-            places = _in_place(folder) if user is None else _staged(folder)
+                places = _staged(folder)
+            else:
+                _give_to(user, folder)
+                places = _in_place(folder)
             ended = launching.launch(_request(job, limits, places, user, folder), limits)
             return launching.outcome(ended, limits)
 
@@ -134,6 +142,29 @@ def a_user(settings: Isolation) -> Layer:
     return Layer(name, not taken, found, "Set isolation.uid_first to a range that no account uses.")
 
 
+def python_in_reach() -> Layer:
+    """Whether the run's user can read Python, the packages and our code, by mounts or where they lie."""
+    name = "Python in reach"
+    if os.geteuid() or may_mount():
+        return Layer(name, True, "by private mounts" if not os.geteuid() else "as this user")
+    closed = sorted({str(place) for bound in staging.python().bound if (place := _closed(bound.source))})
+    found = f"not for every user: {', '.join(closed)}" if closed else "where it lies, for every user"
+    mend = "Allow mounts (CAP_SYS_ADMIN), or let every user read these folders, or do not run as root."
+    return Layer(name, not closed, found, mend)
+
+
+def may_mount() -> bool:
+    """Whether this process has CAP_SYS_ADMIN; root in a container often has not."""
+    status = Path("/proc/self/status").read_text()
+    held = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    return bool(held & 1 << _CAP_SYS_ADMIN)
+
+
+def _closed(place: Path) -> Path | None:
+    """The first folder on the way that not every user may enter."""
+    return next((p for p in (*reversed(place.parents), place) if not p.stat().st_mode & stat.S_IXOTH), None)
+
+
 @contextmanager
 def _own_user(settings: Isolation) -> Iterator[int | None]:
     """As root, a uid nobody else holds until the end; taken from the top, bubblewrap's from the bottom.
@@ -168,6 +199,12 @@ def _open_to_the_run(top: Path) -> None:
     for place in (top / "held").rglob("*"):
         place.chmod(0o755 if place.is_dir() else 0o644)
     (top / "held").chmod(0o700)
+
+
+def _give_to(user: int, folder: Path) -> None:
+    """Folder and files are the run's; that it does not change them is Landlock's doing."""
+    for place in (folder, *folder.rglob("*")):
+        os.chown(place, user, user)
 
 
 def _in_place(folder: Path) -> Places:

@@ -51,10 +51,10 @@ def test_the_limit_that_was_hit_is_named_with_its_setting(wall, body, end, setti
     assert setting in outcome.words
 
 
-def test_a_sleeper_is_ended_and_nothing_is_left(wall):
+def test_a_sleeper_is_ended_and_nothing_is_left(wall, run_folders):
     outcome = run(wall, "import time; time.sleep(60)", Limits(wall_seconds=3, memory_mb=600))
     assert outcome.end is End.WALL
-    assert not list(Path("/run" if not os.geteuid() else "/tmp").glob("ndl-run-*/config.json"))
+    assert not any(folder.exists() for folder in run_folders)
 
 
 def test_the_kernel_it_sees_is_not_the_hosts(wall):

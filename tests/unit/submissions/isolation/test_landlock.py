@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.errors import Unfit
 from sandbox.settings import Isolation
-from sandbox.submissions.isolation import complete, landlock, landlock_rules, seccomp
+from sandbox.submissions.isolation import complete, landlock, landlock_rules, seccomp, staging
 from sandbox.submissions.isolation.backend import End, Job, Layer, Limits, Outcome
 from sandbox.submissions.isolation.folders import run_folder
 from sandbox.submissions.isolation.landlock import Landlock
@@ -92,9 +92,7 @@ def test_the_environment_of_the_service_does_not_go_in(wall, monkeypatch):
     assert "s3cret" not in run(wall, "import os; print(dict(os.environ))").log
 
 
-def test_nothing_is_left_however_a_run_ends(wall):
-    places = [Path("/run"), Path("/tmp")]
-    before = {path for place in places for path in place.glob("ndl-run-*")}
+def test_nothing_is_left_however_a_run_ends(wall, run_folders):
     for body in (
         "pass",
         "raise SystemExit(3)",
@@ -102,10 +100,10 @@ def test_nothing_is_left_however_a_run_ends(wall):
         "while True: pass",
     ):
         run(wall, body, replace(LIMITS, cpu_seconds=1))
-    assert {path for place in places for path in place.glob("ndl-run-*")} <= before
-    assert not [
-        p for p in Path("/proc").glob("[0-9]*/cmdline") if b"alone.py" in _text(p) and b"program" in _text(p)
-    ]
+    assert len(run_folders) == 4
+    assert not any(folder.exists() for folder in run_folders)
+    commands = [_text(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not [c for c in commands if any(str(folder).encode() in c for folder in run_folders)]
 
 
 def _text(path):
@@ -123,32 +121,36 @@ def test_as_root_two_runs_at_once_are_two_users_and_neither_is_root(wall):
     assert "(61695, 61695, 61695) (61695, 61695, 61695) []" in outcome.log
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="the tests run as an ordinary user already")
-def test_an_ordinary_user_has_the_whole_wall_too(tmp_path):
-    """Started by a user who can reach Python: root's own may lie in a home that nobody else can enter."""
-    code = Path(landlock.__file__).parents[3]
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else to ask")
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        (["--reuid", "61183", "--regid", "61183", "--clear-groups"], "runs as uid 61183"),
+        (["--bounding-set", "-sys_admin"], "where it lies, for every user"),
+    ],
+    ids=["an ordinary user", "root who may not mount"],
+)
+def test_the_wall_is_whole_too_for(who, said, tmp_path):
+    """With a Python that everybody can reach: root's own may lie in a home that nobody else can enter."""
+    python, code = Path("/usr/bin/python3"), Path(landlock.__file__).parents[3]
+    same = f"import sys; raise SystemExit(sys.version_info[:2] != {sys.version_info[:2]!r})"
+    if not python.exists() or subprocess.run([str(python), "-c", same], check=False).returncode:
+        pytest.skip("no system Python of this version, with which anybody could load our packages")
     packages = [path for path in sys.path if path.endswith("site-packages")]
-    script = tmp_path / "ask.py"
-    script.write_text(
+    ask = (
         f"import sys; sys.path[1:1] = {[str(code), *packages]!r}\n"
         "from sandbox.settings import Isolation\n"
         "from sandbox.submissions.isolation.landlock import Landlock\n"
         "for layer in Landlock(Isolation()).layers(): print(layer.works, layer.name, layer.found)\n"
     )
-    python = Path("/usr/bin/python3")
-    for path in (*tmp_path.parents[:-2], tmp_path):
-        path.chmod(0o755)
-    command = ["setpriv", "--reuid", "61183", "--regid", "61183", "--clear-groups", str(python), str(script)]
-    same = f"import sys; raise SystemExit(sys.version_info[:2] != {sys.version_info[:2]!r})"
-    if not python.exists() or subprocess.run([str(python), "-c", same], check=False).returncode:
-        pytest.skip("no system Python of this version, with which an ordinary user could load our packages")
+    command = ["setpriv", *who, str(python), "-c", ask]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env={"HOME": "/tmp"}
+        command, capture_output=True, text=True, timeout=60, check=False, env={"HOME": "/tmp"}, cwd="/"
     )
     lines = done.stdout.splitlines()
-    assert len(lines) == 9, done.stderr
+    assert len(lines) == 10, done.stdout + done.stderr
     assert all(line.startswith("True") for line in lines), done.stdout
-    assert "runs as uid 61183" in done.stdout
+    assert said in done.stdout
 
 
 def refusal(wall):
@@ -181,6 +183,19 @@ def test_without_users_that_belong_to_nobody_it_refuses_and_names_the_setting(mo
     said = refusal(Landlock(Isolation()))
     assert "mary" in said
     assert "isolation.uid_first" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's run is that user")
+def test_a_python_that_the_runs_user_cannot_reach_is_a_refusal(monkeypatch, tmp_path):
+    hidden = tmp_path / "home" / "python"
+    hidden.mkdir(parents=True)
+    hidden.parent.chmod(0o700)
+    python = staging.Python(hidden, (staging.Bound(hidden, hidden),), ())
+    monkeypatch.setattr(landlock, "may_mount", lambda: False)
+    monkeypatch.setattr(staging, "python", lambda: python)
+    said = refusal(Landlock(Isolation()))
+    assert "Python in reach: not for every user" in said
+    assert "CAP_SYS_ADMIN" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives each run a user")
