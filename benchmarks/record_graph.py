@@ -8,8 +8,9 @@ near the processor, Opacus also all at once and the better of its two counted; a
 records through the graph and through the module that was handed in. One thread, medians. `apart` is how
 far the graph's gradients are from those of a plain loop over the eager module, relative to the largest.
 
-Goals: a step at most 1.3 x Opacus where Opacus takes over 3 ms; scoring at most 1.3 x eager; `apart`
-under 1e-4. Opacus gets its own replacements for layers (`ModuleValidator.fix`) where it asks for them.
+Goals, for models whose step takes Opacus over 3 ms: a step at most 1.3 x Opacus, scoring at most
+1.3 x eager; for all: `apart` under 1e-4. Opacus gets its own replacements for layers
+(`ModuleValidator.fix`) where it asks for them.
 """
 
 from __future__ import annotations
@@ -120,9 +121,10 @@ def goals_missed(row: Row) -> list[str]:
     name = f"{row['model']}, {row['batch']}"
     missed = []
     ratio, opacus_ms = row["step_ratio"], row["opacus_ms"]
-    if ratio is not None and opacus_ms > FLOOR_SECONDS * 1e3 and ratio > GOAL:
+    counts = (row["step_ms"] if opacus_ms is None else opacus_ms) > FLOOR_SECONDS * 1e3
+    if counts and ratio is not None and ratio > GOAL:
         missed.append(f"{name}: a step takes {ratio:.2f} x Opacus, more than {GOAL}")
-    if row["scoring_ratio"] > GOAL:
+    if counts and row["scoring_ratio"] > GOAL:
         missed.append(f"{name}: scoring takes {row['scoring_ratio']:.2f} x eager, more than {GOAL}")
     if not row["apart"] <= APART:
         missed.append(f"{name}: gradients are {row['apart']:.1e} from a plain loop's, more than {APART}")
