@@ -39,7 +39,7 @@ HELD = {
 }
 _ALONE = staging.START.with_name("alone.py")
 _USER = 1_000  # inside; means nothing outside
-_COUNTED = 0.5  # runsc dies with the process that used up its time, before that time is added up
+_COUNTED = 0.2  # runsc dies with the process that used up its time, before that time is added up
 _WALL = staging.FILTER.parent
 # Standard output becomes the artifact pipe, which the launcher puts at 3; standard error stays the log.
 # The mask is for the folders that runsc makes inside to mount on, which the run's user must enter.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +25,8 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GRACE_SECONDS = 15.0
 _REPORT_BYTES = 16_000
 _NEARLY = 0.95
-_KILLED = 128 + 9
+_KILLED = 128 + signal.SIGKILL
+_TIME_IS_UP = 128 + signal.SIGXCPU
 _NO_MORE_THREADS = "can't start new thread"
 _NO_MEMORY = ("std::bad_alloc", "can't allocate memory", "MemoryError")
 
@@ -99,7 +101,7 @@ def _end(ended: Ended, log: str, limits: Limits, nearly: float) -> End:
         return End.MEMORY
     if not code:
         return End.FINISHED if not by else End.FAILED
-    if code == _KILLED and ended.report["cpu_seconds"] >= nearly * limits.cpu_seconds:
+    if code == _TIME_IS_UP or (code == _KILLED and ended.report["cpu_seconds"] >= nearly * limits.cpu_seconds):
         return End.CPU
     if code == OUT_OF_MEMORY or any(words in log for words in _NO_MEMORY):
         return End.MEMORY

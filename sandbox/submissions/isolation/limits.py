@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sandbox.submissions.isolation.backend import End, Limits
 
 MB = 1_000_000
+SECOND_TO_SAY_WHY = 1
 _LEAST_ADDRESS_SPACE = 2_000 * MB  # torch maps well over a gigabyte that it never touches
 _DESCRIPTORS = 256
 _MESSAGE_QUEUES = 12  # RLIMIT_MSGQUEUE, which `resource` does not name
@@ -41,14 +42,18 @@ def within(limits: Limits) -> dict[str, int]:
 
 
 def put_up(limits: Mapping[str, int]) -> None:
-    """For this process and what it starts. A lower limit that already holds is kept. Raises OSError."""
+    """For this process and what it starts. A lower limit that already holds is kept. Raises OSError.
+
+    Processor time gets a second more before the kill, so that it ends by a signal that says why.
+    """
     import resource
 
     for name, value in limits.items():
         number = _MESSAGE_QUEUES if name == "MSGQUEUE" else getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(number)[1]
-        kept = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (kept, kept))
+        most = value + SECOND_TO_SAY_WHY if name == "CPU" else value
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(number, (min(value, most), most))
 
 
 def words(end: End, limits: Limits, exit_code: int = 0) -> str:

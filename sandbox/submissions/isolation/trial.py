@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from sandbox.submissions.isolation import inside
+from sandbox.submissions.isolation.limits import SECOND_TO_SAY_WHY
 
 PROGRAM = "sandbox.submissions.isolation.trial"
 Asked = dict[str, dict[str, int]]
@@ -82,7 +83,7 @@ def _user(asked: Asked) -> str:
 def _limits(asked: Asked) -> str:
     for name, most in asked["limits"].items():
         found = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
-        if resource.RLIM_INFINITY in found or max(found) > most:
+        if resource.RLIM_INFINITY in found or found[0] > most or found[1] > most + SECOND_TO_SAY_WHY:
             return f"{name} is not limited"
     return ""
 
