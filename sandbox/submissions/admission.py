@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sandbox.catalogue import stored
 from sandbox.catalogue.encoding import Encoding
@@ -25,14 +24,14 @@ from sandbox.records import AdmittedGraph, Dataset, Event, Json, Submission
 from sandbox.settings import Isolation, Settings
 from sandbox.storage import Store
 from sandbox.submissions import files, recipes
+from sandbox.submissions.export import result
+from sandbox.submissions.graph import checker
+from sandbox.submissions.graph.checker import Checked
 from sandbox.submissions.graph.document import RecordGraph
-from sandbox.submissions.isolation.backend import Job, Limits
+from sandbox.submissions.isolation.backend import Backend, Job, Limits
+from sandbox.submissions.isolation.choose import choose
 from sandbox.submissions.isolation.escaping import escaped
 from sandbox.submissions.manifest import CODE, Manifest
-
-if TYPE_CHECKING:
-    from sandbox.submissions.graph.checker import Checked
-    from sandbox.submissions.isolation.backend import Backend
 
 SUFFIX = ".ndlgraph"
 MAX_NOTE = 2_000
@@ -58,7 +57,9 @@ def admit(
     lacks a wall. `by` is who asked: the developer, unless said otherwise. `behind` is a wall that was
     chosen already.
     """
-    by = by or submission.developer
+    submission, by = store.get(Submission, submission.id), by or submission.developer
+    if submission.graph:
+        return store.get(AdmittedGraph, submission.graph)
     inputs = inputs_of(store, submission)
     manifest = Manifest.model_validate(submission.manifest)
     contents = _contents(submission)
@@ -80,8 +81,6 @@ def make(
     behind: Backend | None = None,
 ) -> Made:
     """The checked graph of a submission's files; keeps nothing. Raises Invalid, Refused or Unfit."""
-    from sandbox.submissions.graph import checker
-
     if manifest.recipe is not None:
         data, made_by = _from_recipe(manifest.recipe, manifest.model, inputs)
     else:
@@ -96,8 +95,6 @@ def needs_wall(manifest: Manifest) -> bool:
 
 def wall(isolation: Isolation) -> Backend:
     """The wall behind which such code would run; raises Unfit, layer by layer, where there is none."""
-    from sandbox.submissions.isolation.choose import choose
-
     return choose(isolation)
 
 
@@ -144,8 +141,6 @@ def _from_recipe(recipe: str, settings: Json, inputs: Inputs) -> tuple[bytes, Js
 def _from_code(
     behind: Backend, limits: Limits, contents: Mapping[str, bytes], inputs: Inputs
 ) -> tuple[bytes, Json]:
-    from sandbox.submissions.export import result
-
     digest = files.digest(files.digests(contents))
     request = {"inputs": inputs.to_json(), "seed": seed_of(digest), "module": CODE}
     data = result.read(behind.run(Job(contents, request), limits))
@@ -177,17 +172,16 @@ def _keep(path: Path, data: bytes) -> None:
 def _admitted(store: Store, submission: Submission, made: Made, path: Path, by: str) -> AdmittedGraph:
     digest = made.checked.digest
     with store.transaction() as tx:
+        if earlier := tx.get(Submission, submission.id).graph:
+            return tx.get(AdmittedGraph, earlier)  # somebody else was quicker
         known = tx.all(AdmittedGraph, id=digest)
         if not known:
-            new = AdmittedGraph(
-                digest, str(path), made.checked.summary.to_json(), made.made_by, store.clock()
-            )
-            tx.add(new, Event(by, "graph.admit", digest, details={"submission": submission.id}))
-            known = [new]
-        if tx.get(Submission, submission.id).graph != digest:
-            details = {"graph": digest, "made_by": made.made_by}
-            event = Event(by, "submission.admitted", submission.id, details=details)
-            tx.change(Submission, submission.id, event, graph=digest, state=SubmissionState.ADMITTED, note="")
+            summary = made.checked.summary.to_json()
+            known = [AdmittedGraph(digest, str(path), summary, made.made_by, store.clock())]
+            tx.add(known[0], Event(by, "graph.admit", digest, details={"submission": submission.id}))
+        details = {"graph": digest, "made_by": made.made_by}
+        event = Event(by, "submission.admitted", submission.id, details=details)
+        tx.change(Submission, submission.id, event, graph=digest, state=SubmissionState.ADMITTED, note="")
     return known[0]
 
 

@@ -156,3 +156,11 @@ def test_a_graph_that_is_gone_or_never_was_is_refused(clinic):
         from dataclasses import replace
 
         admission.graph_of(clinic.store, clinic.settings, replace(submission, graph=""))
+
+
+def test_a_submission_that_is_admitted_already_keeps_its_graph(clinic, monkeypatch):
+    submission = clinic.submit()
+    before = clinic.store.change_number()
+    monkeypatch.setattr(admission, "make", lambda *_: pytest.fail("it was made again"))
+    kept = admission.admit(clinic.store, clinic.settings, submission)
+    assert (kept.id, clinic.store.change_number()) == (submission.graph, before)
