@@ -207,6 +207,7 @@ def _addresses(process):
     return found
 
 
+@pytest.mark.timeout(400)  # a minute alone; several on a machine that does much else
 def test_the_demo_runs_to_the_public_pages(walked, tmp_path):
     folder = tmp_path / "demo"
     environment = {**_watched(walked[0]), "NDL_STORAGE__FOLDER": str(folder)}
