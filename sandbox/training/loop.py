@@ -151,11 +151,11 @@ def _unit_means(gradients: dict[str, Tensor], owners: Tensor) -> dict[str, Tenso
 
 
 def _add_clipped(sums: dict[str, Tensor], gradients: Mapping[str, Tensor], clip: float) -> None:
-    from sandbox.training.gradients import squared_norms
+    from sandbox.training.gradients import flat, squared_norms
 
     factors = (clip / squared_norms(gradients).sqrt().clamp_min(1e-12)).clamp_max(1.0)
     for name, total in sums.items():
-        total += (factors @ gradients[name].flatten(1)).view_as(total)
+        total += (factors @ flat(gradients[name])).view_as(total)
 
 
 def _each(factors: Tensor, gradients: Tensor) -> Tensor:

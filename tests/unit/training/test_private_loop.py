@@ -232,3 +232,29 @@ def test_a_relation_is_learned_when_there_is_little_noise():
     weights = loop.fit(model, features, target, UnitRows(np.arange(2000), 1), plan, randomness())
     guess = Model(model.graph_with(weights)).answers(features).squeeze(1) > 0
     assert (guess.long() == target).float().mean() > 0.95
+
+
+class Tempered(nn.Module):
+    """A weight that is a single number, and one whose gradients torch makes by repeating one number."""
+
+    def __init__(self):
+        super().__init__()
+        self.warmth, self.shift = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, numbers, categories):
+        return (numbers[:, :1].log() * self.warmth) + self.shift.sum()
+
+
+def test_a_weight_that_is_a_single_number_is_trained_and_a_lost_record_is_all_zeros():
+    model = Model(export(Tempered(), INPUTS))
+    features, target = records()
+    features["numbers"] = features["numbers"].abs() + 0.1
+    features["numbers"][4] = 0.0
+    found = record_gradients(model, features, target, "binary")
+    assert found["warmth"].shape == (10,)
+    assert [bool(g[4].abs().sum() == 0) for g in found.values()] == [True, True]
+    assert all(bool((g[:4] != 0).all()) for g in found.values())
+    units = UnitRows(np.arange(10), 1)
+    total = sums(model, features, target, units, range(10), a_plan(max_rows_per_unit=1, clip=100.0))
+    for name, gradients in found.items():
+        assert torch.allclose(total[name], gradients.sum(0), atol=1e-5)
