@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from sandbox.submissions.graph.document import RecordGraph
-from sandbox.submissions.graph.interpret import Program
+from sandbox.submissions.graph.interpret import Program, start
+from sandbox.submissions.graph.operators import DTYPES
+
+_NEAR, _FEWEST = 2**19, 64  # floats: 2 MB; measured on ten architectures, see benchmarks/record_graph.py
 
 
 class Model:
@@ -29,9 +33,14 @@ class Model:
 
     def answers(self, features: Mapping[str, Tensor]) -> Tensor:
         """[n, outputs] for n records, each by itself, without dropout and without gradients."""
+        rows = len(features[self.graph.inputs[0].name]) if self.graph.inputs else 0
+        if not rows:
+            blank = {s.name: torch.zeros(s.shape, dtype=DTYPES[s.dtype]) for s in self.graph.inputs}
+            return self.answers(blank)[:0] if blank else torch.zeros(0, 0)
         with torch.no_grad(), flushed():
-            answer: Tensor = self._many(self.weights, {s.name: features[s.name] for s in self.graph.inputs})
-        return answer
+            read = {s.name: torch.split(features[s.name], self._at_once) for s in self.graph.inputs}
+            portions = (dict(zip(read, parts, strict=True)) for parts in zip(*read.values(), strict=True))
+            return torch.cat([self._many(self.weights, portion) for portion in portions])
 
     def one(self, weights: Mapping[str, Tensor], record: Mapping[str, Tensor], training: bool) -> Tensor:
         """[outputs] for one record without a batch dimension: what to give to `vmap` and `grad`.
@@ -44,6 +53,21 @@ class Model:
     def graph_with(self, weights: Mapping[str, Tensor]) -> RecordGraph:
         """The graph with these trained weights; raises Invalid unless they fit and are finite."""
         return self.graph.with_values({name: w.detach().cpu().numpy() for name, w in weights.items()})
+
+    @cached_property
+    def _at_once(self) -> int:
+        """So many records that the values of one step stay near the processor: twice as fast for pictures."""
+        sizes = [1]
+        with torch.device("meta"), torch.no_grad():
+            program = self._programs[False]
+            weights = {w.name: torch.empty(w.shape, dtype=DTYPES[w.dtype]) for w in self.graph.weights}
+            inputs = {s.name: torch.empty(s.shape, dtype=DTYPES[s.dtype]) for s in self.graph.inputs}
+            values = start(weights, inputs)
+            for step in program.steps:
+                step(values)
+                result = values.get(step.result)
+                sizes.append(result.numel() if isinstance(result, Tensor) else 0)
+        return max(_FEWEST, _NEAR * len(sizes) // sum(sizes))
 
     def _answer(self, weights: Mapping[str, Tensor], record: Mapping[str, Tensor]) -> Tensor:
         return self.one(weights, record, training=False)

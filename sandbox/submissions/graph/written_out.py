@@ -55,9 +55,15 @@ def feature_dropout(input: Tensor, p: float, *, training: bool) -> Tensor:
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Adds the bias in place, to a result that nobody else has: under `vmap` torch would copy it first."""
-    answer = input @ weight.t()
-    return answer if bias is None else answer.add_(bias)
+    """One product of two matrices: torch's own goes record by record for views of another order.
+
+    The bias is added in place, to a result that nobody else has: under `vmap` torch would copy it first.
+    """
+    if weight.dim() != 2:
+        raise ValueError("a weight of a linear layer has two dimensions")
+    answer = torch.mm(input.reshape(-1, input.shape[-1]).contiguous(), weight.t())
+    answer = answer if bias is None else answer.add_(bias)
+    return answer.reshape(*input.shape[:-1], weight.shape[0])
 
 
 def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1) -> Tensor:

@@ -34,6 +34,17 @@ def test_one_record_never_moves_the_answer_of_another():
     assert after[3].isnan().all()
 
 
+def test_no_records_get_no_answers():
+    assert model("aten.relu.default").answers(features(0)).shape == (0, 1)
+
+
+def test_many_records_are_answered_as_few_are(monkeypatch):
+    lifted, batch = model("aten.relu.default"), features(300)
+    whole = lifted.answers(batch)
+    monkeypatch.setitem(lifted.__dict__, "_at_once", 64)
+    torch.testing.assert_close(lifted.answers(batch), whole)
+
+
 def test_dropout_happens_in_training_alone_and_differs_between_records():
     lifted, batch = model("aten.dropout.default", 0.5), features(1)
     same = {name: tensor.expand(8, 12) for name, tensor in batch.items()}
