@@ -194,11 +194,18 @@ def _give_up_rights() -> None:
     """No file written, no rights of root's, no exec, no process, no socket: from here on and for ever."""
     rules = seccomp.inner()
     kernel.put_up({"FSIZE": 0})
-    if os.getuid() == 0:
+    if os.getuid() == 0 and _nobody_exists():
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     inside.load(rules)
+
+
+def _nobody_exists() -> bool:
+    """Whether there is another user to become: the root of a small user namespace (a container's) has none."""
+    with open("/proc/self/uid_map") as ranges:
+        spans = [tuple(map(int, line.split())) for line in ranges]
+    return any(first <= _NOBODY < first + count for first, _, count in spans)
 
 
 if __name__ == "__main__":
