@@ -21,7 +21,6 @@ from sandbox.settings import Isolation
 from sandbox.submissions.isolation import cgroups, complete, launching, seccomp, staging
 from sandbox.submissions.isolation import limits as per_process
 from sandbox.submissions.isolation.backend import Job, Layer, Limits, Outcome
-from sandbox.submissions.isolation.folders import run_folder
 from sandbox.submissions.isolation.landlock import a_user, system_calls
 from sandbox.submissions.isolation.landlock_rules import abi
 from sandbox.submissions.isolation.launcher import Request
@@ -36,6 +35,8 @@ HELD = {
 }
 _OLDEST = (0, 8)
 _SHM_BYTES = 16 << 20
+_STAGE = Path("/tmp")
+"""As root: what the run's user may not reach by itself is bound here, in mounts of the run's own."""
 _INSTALL = "apt-get install bubblewrap (0.8 or newer). Recipes do without."
 # All, and never "-try": without a user namespace of its own bubblewrap would silently go on.
 _NAMESPACES = (
@@ -78,7 +79,7 @@ class Bubblewrap:
         contents[str(staging.FILTER)] = seccomp.inner()
         with ExitStack() as held:
             group = held.enter_context(closing(self._group(limits)))
-            stage = held.enter_context(_stage()) if not os.geteuid() else None
+            stage = None if os.geteuid() else _STAGE
             files = held.enter_context(_descriptors(contents))
             outer = held.enter_context(_descriptors({"outer": seccomp.outer()}))["outer"]
             python = staging.python()
@@ -100,7 +101,7 @@ class Bubblewrap:
                 wall_seconds=limits.wall_seconds,
                 service=os.getpid(),
             )
-            return launching.outcome(launching.launch(request, limits), limits)
+            return launching.outcome(launching.launch(request, limits, group.lock), limits)
 
     def _group(self, limits: Limits) -> cgroups.Group:
         """A control group of the run's own; its number is also the run's user."""
@@ -174,15 +175,6 @@ def _bubblewrap(limits: Limits, seen: Mapping[Path, Path], files: Mapping[str, i
     for inside_file, descriptor in files.items():
         command += ["--ro-bind-data", str(descriptor), inside_file]
     return [*command, "--chdir", "/tmp", "--remount-ro", "/", "--seccomp", str(outer), "--"]
-
-
-@contextmanager
-def _stage() -> Iterator[Path]:
-    """An empty folder that the run's user can reach, to mount on."""
-    with run_folder({}) as top:
-        top.chmod(0o711)
-        (top / "stage").mkdir(mode=0o755)
-        yield top / "stage"
 
 
 @contextmanager

@@ -37,8 +37,12 @@ class Group:
     def __init__(self, number: int, lock: int, folders: Mapping[str, Path]) -> None:
         self.number, self.lock = number, lock
         self.folders = sorted({*folders.values()})
-        self.join = [str(folder / "cgroup.procs") for folder in self.folders]
-        self.processor_file = next(iter(_processor_files(folders)), "")
+        self._by_controller = folders
+
+    @property
+    def processor_file(self) -> str:
+        """Where the kernel counts the processor time of the whole group; "" if nowhere."""
+        return next(_processor_files(self._by_controller), "")
 
     def close(self) -> None:
         """Kills whoever is left in it, removes it and gives the number back."""

@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
@@ -66,8 +67,9 @@ class Report(TypedDict):
 
 def main() -> None:
     asked, lifeline, report, artifact, log = map(int, sys.argv[1:])
-    for descriptor in (asked, lifeline, report, artifact, log):
-        os.set_inheritable(descriptor, False)
+    for name in os.listdir("/proc/self/fd"):  # the child says itself what it hands on
+        with suppress(OSError):
+            os.set_inheritable(int(name), int(name) <= 2)
     with os.fdopen(asked) as file:
         request: Request = json.load(file)
     signal.signal(signal.SIGTERM, lambda *_: None)

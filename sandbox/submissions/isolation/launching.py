@@ -39,9 +39,10 @@ class Ended:
     report: Report
 
 
-def launch(request: Request, limits: Limits) -> Ended:
+def launch(request: Request, limits: Limits, lock: int | None = None) -> Ended:
     """Starts the run and waits for its end; the launcher and what it started are gone afterwards.
 
+    The launcher holds `lock` open too, so that it stays held until all is tidied if this process dies.
     Raises Unfit when a layer could not be put up; then nothing of the submission has run.
     """
     asked = staging.in_memory(json.dumps(request).encode())
@@ -52,7 +53,7 @@ def launch(request: Request, limits: Limits) -> Ended:
         launcher = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", str(_LAUNCHER), *map(str, given)],
             env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            pass_fds=(*given, *request["keep"]), start_new_session=True,
+            pass_fds=(*given, *request["keep"], *([] if lock is None else [lock])), start_new_session=True,
         )  # fmt: skip
     finally:
         for descriptor in given:
@@ -101,7 +102,9 @@ def _end(ended: Ended, log: str, limits: Limits, nearly: float) -> End:
         return End.MEMORY
     if not code:
         return End.FINISHED if not by else End.FAILED
-    if code == _TIME_IS_UP or (code == _KILLED and ended.report["cpu_seconds"] >= nearly * limits.cpu_seconds):
+    if code == _TIME_IS_UP or (
+        code == _KILLED and ended.report["cpu_seconds"] >= nearly * limits.cpu_seconds
+    ):
         return End.CPU
     if code == OUT_OF_MEMORY or any(words in log for words in _NO_MEMORY):
         return End.MEMORY
