@@ -38,6 +38,12 @@ _SHM_BYTES = 16 << 20
 _STAGE = Path("/tmp")
 """As root: what the run's user may not reach by itself is bound here, in mounts of the run's own."""
 _INSTALL = "apt-get install bubblewrap (0.8 or newer). Recipes do without."
+_DELEGATE = (
+    "Run as root, or in a group that is delegated to you (systemd-run --user --scope -p Delegate=yes; under "
+    "version 1 an administrator makes the folders and gives them to you with chown), "
+    f"with the controllers {', '.join(cgroups.CONTROLLERS)}; isolation.cgroup names it."
+)
+_POWERS = {"CAP_SYS_ADMIN": 21, "CAP_SETUID": 7, "CAP_SETGID": 6, "CAP_KILL": 5}
 # All, and never "-try": without a user namespace of its own bubblewrap would silently go on.
 _NAMESPACES = (
     *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
@@ -52,23 +58,30 @@ class Bubblewrap:
 
     def __init__(self, settings: Isolation) -> None:
         self.settings = settings
-        self._tried: tuple[Layer, ...] = ()
+        self._complete: tuple[Layer, ...] = ()
 
     def layers(self) -> Sequence[Layer]:
-        """What a look decides, then what a trial run could not do; no trial without the former."""
-        found = (
+        """What a look decides, then what a trial run could not do; no trial without the former.
+
+        A wall found complete is not looked at again; one that lacks something is.
+        """
+        if self._complete:
+            return self._complete
+        found: tuple[Layer, ...] = (
             program(),
             namespaces(),
             control_group(self.settings),
+            powers(),
             a_user(self.settings),
             system_calls(),
             kernel_rules(),
         )
         if not all(layer.works for layer in found):
             return found
-        if not self._tried or not all(layer.works for layer in self._tried):
-            self._tried = complete.tried(self._carry, HELD, must_hold)
-        return (*found, *self._tried)
+        found += complete.tried(self._carry, HELD, must_hold)
+        if all(layer.works for layer in found):
+            self._complete = found
+        return found
 
     def run(self, job: Job, limits: Limits) -> Outcome:
         complete.refuse(self)
@@ -112,6 +125,8 @@ class Bubblewrap:
             return tree.claim(limits, range(first, first + self.settings.uid_count))
         except BlockingIOError as error:
             raise Unfit(f"{error.strerror}; wait, or raise it.") from None
+        except OSError as error:
+            raise Unfit(f"No control group could be made for a run: {error}. {_DELEGATE}") from None
 
 
 def program() -> Layer:
@@ -139,12 +154,20 @@ def control_group(settings: Isolation) -> Layer:
     try:
         tree = cgroups.tree(settings.cgroup)
     except OSError as error:
-        mend = (
-            "Run as root, or in a group that is delegated to you (systemd-run --user --scope -p Delegate=yes), "
-            f"with the controllers {', '.join(cgroups.CONTROLLERS)}; isolation.cgroup names it."
-        )
-        return Layer(name, False, str(error), mend)
+        return Layer(name, False, str(error), _DELEGATE)
     return Layer(name, True, ", ".join(sorted({str(parent) for parent in tree.parents.values()})))
+
+
+def powers() -> Layer:
+    """What root needs to give each run mounts and a user of its own; root in a container may lack it."""
+    name = "mounts and users"
+    if os.geteuid():
+        return Layer(name, True, "not root: bubblewrap makes them in a user namespace")
+    status = Path("/proc/self/status").read_text()
+    held = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    lacking = [power for power, bit in _POWERS.items() if not held >> bit & 1]
+    mend = f"Start the container with {', '.join(_POWERS)}, or start as an ordinary user."
+    return Layer(name, not lacking, f"root without {', '.join(lacking)}" if lacking else "may be made", mend)
 
 
 def kernel_rules() -> Layer:

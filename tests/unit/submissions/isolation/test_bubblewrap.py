@@ -2,8 +2,11 @@
 
 import json
 import os
+import subprocess
+import sys
 import textwrap
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -100,13 +103,10 @@ def test_a_program_too_old_to_forbid_further_user_namespaces_is_refused(monkeypa
     assert "program: bubblewrap 0.7.0" in refusal(Bubblewrap(Isolation()))
 
 
-def test_without_a_control_group_it_refuses_and_says_how_to_get_one(monkeypatch):
-    def none(name):
-        raise PermissionError(13, "memory: may not be written")
-
-    monkeypatch.setattr(cgroups, "tree", none)
+def test_without_a_control_group_it_refuses_and_says_how_to_get_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(cgroups, "tree", partial(cgroups.tree, root=tmp_path))
     said = refusal(Bubblewrap(Isolation()))
-    assert "control group: [Errno 13] memory: may not be written" in said
+    assert f"memory: {tmp_path}/memory is no control group" in said
     assert "Delegate=yes" in said
 
 
@@ -119,6 +119,35 @@ def test_a_layer_that_this_machine_lacks_is_a_refusal(look, name, monkeypatch):
     assert f"{name}: not here. mend it" in refusal(Bubblewrap(Isolation()))
 
 
+def test_a_bubblewrap_that_may_make_no_namespace_is_refused_in_its_own_words(wall, monkeypatch, tmp_path):
+    hindered = tmp_path / "bwrap"
+    hindered.write_text(
+        "#!/bin/sh\ncase $1 in --version) echo bubblewrap 0.8.0;;\n"
+        "*) echo 'bwrap: No permissions to create new namespace' >&2; exit 1;; esac\n"
+    )
+    hindered.chmod(0o755)
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    said = refusal(Bubblewrap(Isolation()))
+    assert "trial run" in said
+    assert "No permissions to create new namespace" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has them to lose")
+@pytest.mark.parametrize("power", ["sys_admin", "setuid", "setgid"])
+def test_root_without_the_power_to_make_mounts_and_users_is_refused(power):
+    asks = (
+        "from sandbox.settings import Isolation; from sandbox.submissions.isolation import bubblewrap as b;"
+    )
+    asks += "from sandbox.submissions.isolation.backend import *; b.Bubblewrap(Isolation()).run(Job({}, {}), Limits())"
+    without = ["setpriv", "--inh-caps", f"-{power}", "--bounding-set", f"-{power}"]
+    done = subprocess.run(
+        [*without, sys.executable, "-c", asks],
+        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[4],
+    )  # fmt: skip
+    assert f"mounts and users: root without CAP_{power.upper()}" in done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives each run a user")
 def test_users_that_belong_to_somebody_are_refused(monkeypatch):
     monkeypatch.setattr(
@@ -129,7 +158,7 @@ def test_users_that_belong_to_somebody_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("layer", list(bubblewrap.HELD))
 def test_a_layer_that_does_not_hold_when_tried_is_a_refusal(layer, monkeypatch):
-    for look in ("program", "namespaces", "system_calls", "kernel_rules"):
+    for look in ("program", "namespaces", "powers", "system_calls", "kernel_rules"):
         monkeypatch.setattr(bubblewrap, look, lambda: Layer("made up", True, "made up"))
     for look in ("control_group", "a_user"):
         monkeypatch.setattr(bubblewrap, look, lambda _: Layer("made up", True, "made up"))
