@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from dataclasses import replace
 from functools import partial
@@ -55,6 +56,15 @@ def test_the_limit_that_was_hit_is_named_with_its_setting(wall, body, end, setti
     outcome = run(wall, body, replace(LIMITS, **lower))
     assert outcome.end is end
     assert setting in outcome.words
+
+
+def test_processor_time_is_counted_over_all_processes_of_a_run(wall):
+    body = (
+        "import os, time\nfor _ in range(3):\n    if not os.fork():\n        while True: pass\ntime.sleep(50)"
+    )
+    outcome = run(wall, body, replace(LIMITS, cpu_seconds=2))
+    assert outcome.end is End.CPU
+    assert outcome.cpu_seconds < 5
 
 
 def test_it_sees_no_file_of_this_machine_not_even_that_it_is_there(wall):
@@ -119,15 +129,22 @@ def test_a_layer_that_this_machine_lacks_is_a_refusal(look, name, monkeypatch):
     assert f"{name}: not here. mend it" in refusal(Bubblewrap(Isolation()))
 
 
-def test_a_bubblewrap_that_may_make_no_namespace_is_refused_in_its_own_words(wall, monkeypatch, tmp_path):
-    hindered = tmp_path / "bwrap"
+@pytest.fixture
+def open_folder():
+    """One that a run's user can reach; /tmp is not seen once its mounts are made."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_bubblewrap_that_may_make_no_namespace_is_refused_in_its_own_words(wall, monkeypatch, open_folder):
+    hindered = open_folder / "bwrap"
     hindered.write_text(
         "#!/bin/sh\ncase $1 in --version) echo bubblewrap 0.8.0;;\n"
         "*) echo 'bwrap: No permissions to create new namespace' >&2; exit 1;; esac\n"
     )
     hindered.chmod(0o755)
-    tmp_path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{open_folder}:{os.environ['PATH']}")
     said = refusal(Bubblewrap(Isolation()))
     assert "trial run" in said
     assert "No permissions to create new namespace" in said
