@@ -243,7 +243,10 @@ DOCUMENTS = {
     ),
     "weights that are NaN": (packed(document(LINEAR), fill=b"\xff"), "not finite"),
     "weights that are infinite": (packed(document(LINEAR), fill=b"\0\0\x80\x7f"), "not finite"),
-    "a truth value of 2": (packed(document(("aten.relu.default", [weight("b")]), weights=[TRUTH]), fill=b"\2"), "neither 0"),
+    "a truth value of 2": (
+        packed(document(("aten.relu.default", [weight("b")]), weights=[TRUTH]), fill=b"\2"),
+        "neither 0",
+    ),
     "a weight of 2**62 elements": (unfilled([2**31 - 1, 2**31 - 1]), "header of the weights|as many bytes"),
     "a weight of 2**248 elements": (unfilled([2**31 - 1] * 8), "header of the weights|as many bytes"),
     "a weight of nothing times 2**217": (unfilled([0] + [2**31 - 1] * 7), "header of the weights|shape"),
