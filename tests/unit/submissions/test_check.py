@@ -13,7 +13,6 @@ from sandbox.errors import BudgetExhausted, Invalid, Unfit
 from sandbox.settings import Settings, Storage
 from sandbox.submissions import admission, check
 from sandbox.submissions.check_syntax import problems_of_code
-from sandbox.submissions.isolation import choose as choosing
 
 MODEL = """
 from torch import nn
@@ -90,7 +89,7 @@ def no_wall(*_):
 
 def a_wall_stands_here():
     try:
-        return bool(choosing.choose(Settings().isolation))
+        return bool(admission.choose(Settings().isolation))
     except Unfit:
         return False
 
@@ -144,7 +143,7 @@ def test_batch_norm_is_refused_with_what_to_use_instead(asked):
 
 
 def test_without_a_wall_code_is_read_and_never_run(asked, monkeypatch, tmp_path):
-    monkeypatch.setattr(choosing, "choose", no_wall)
+    monkeypatch.setattr(admission, "choose", no_wall)
     ran = tmp_path / "ran"
     report = asked(code=f"open({str(ran)!r}, 'w')\n" + MODEL.format(norm="LayerNorm"))
     assert not ran.exists()
@@ -156,7 +155,7 @@ def test_without_a_wall_code_is_read_and_never_run(asked, monkeypatch, tmp_path)
 
 
 def test_without_a_wall_mistakes_that_reading_shows_are_named(asked, monkeypatch):
-    monkeypatch.setattr(choosing, "choose", no_wall)
+    monkeypatch.setattr(admission, "choose", no_wall)
     with pytest.raises(Invalid, match=r"model\.py:2: not Python"):
         asked(code="import torch\ndef build(inputs:\n")
     with pytest.raises(Invalid, match="nothing in it is called build"):
@@ -213,7 +212,7 @@ def test_the_command_as_json_can_be_read_by_a_program(offered, tmp_path):
 
 
 def test_the_command_ends_with_unfit_after_saying_what_it_checked(offered, tmp_path, monkeypatch):
-    monkeypatch.setattr(choosing, "choose", no_wall)
+    monkeypatch.setattr(admission, "choose", no_wall)
     folder = offered(code=MODEL.format(norm="LayerNorm"))
     said = ndl(tmp_path, folder, "--card", tmp_path / "card.json", "--units", 800)
     assert isinstance(said.exception, Unfit)
