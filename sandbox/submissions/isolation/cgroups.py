@@ -26,17 +26,21 @@ if TYPE_CHECKING:
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids", "cpu")
 _WANTED = (*CONTROLLERS, "cpuacct")  # the last is version 1 only, and only counts
+_LOCKED = "pids"
 _OWN_LEAF = "ndl-service"
 _PERIOD_US = 100_000
 _PATIENCE_SECONDS = 5.0
 
 
 class Group:
-    """One run's group. `number` is nobody else's while `lock` (a descriptor) is open."""
+    """One run's group. `number` is nobody else's while `lock` (a descriptor) is open and its folder there.
+
+    `folders` ends with the locked one, so whoever removes them in order gives the number back last.
+    """
 
     def __init__(self, number: int, lock: int, folders: Mapping[str, Path]) -> None:
         self.number, self.lock = number, lock
-        self.folders = sorted({*folders.values()})
+        self.folders = _last({*folders.values()}, folders[_LOCKED])
         self._by_controller = folders
 
     @property
@@ -45,9 +49,13 @@ class Group:
         return next(_processor_files(self._by_controller), "")
 
     def close(self) -> None:
-        """Kills whoever is left in it, removes it and gives the number back."""
-        remove(self.folders)
+        """Kills whoever is left in it, removes it and gives the number back.
+
+        A group that the launcher removed already is left alone: another run may have made it anew.
+        """
         if self.lock >= 0:
+            if _is_still(self.lock, self.folders[-1]):
+                remove(self.folders)
             os.close(self.lock)
             self.lock = -1
 
@@ -65,7 +73,7 @@ class Tree:
         """
         for number in numbers:
             name = f"run-{number}"
-            lock = _locked(self.parents["pids"] / name)
+            lock = _locked(self.parents[_LOCKED] / name)
             if lock is None:
                 continue
             folders = {controller: parent / name for controller, parent in self.parents.items()}
@@ -83,10 +91,10 @@ class Tree:
 
     def sweep(self) -> None:
         """Removes the groups of runs whose service and launcher are both dead."""
-        for left in self.parents["pids"].glob("run-*"):
+        for left in self.parents[_LOCKED].glob("run-*"):
             lock = _locked(left, make=False)
             if lock is not None:
-                remove(sorted({parent / left.name for parent in self.parents.values()}))
+                remove(_last({parent / left.name for parent in self.parents.values()}, left))
                 os.close(lock)
 
 
@@ -231,12 +239,24 @@ def _locked(folder: Path, make: bool = True) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_ino == folder.stat().st_ino:  # not removed in between
+        if _is_still(descriptor, folder):
             return descriptor
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         pass
     os.close(descriptor)
     return None
+
+
+def _is_still(descriptor: int, folder: Path) -> bool:
+    """Whether the folder at this path is the one that was opened: not removed, and not made anew."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _last(folders: Iterable[Path], last: Path) -> list[Path]:
+    return sorted(folders, key=lambda folder: (folder == last, folder))
 
 
 def _emptied(folder: Path) -> bool:

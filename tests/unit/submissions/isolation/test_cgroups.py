@@ -1,6 +1,7 @@
 """Control groups: version 2 on a made-up tree, version 1 and every refusal wherever they are."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,28 @@ def test_a_number_is_given_to_one_run_at_a_time(unified):
     assert again.number == 70_001
     os.close(again.lock)
     os.close(second.lock)
+
+
+def test_a_group_that_was_removed_and_made_anew_by_another_run_is_left_alone(unified, monkeypatch):
+    removed = []
+    monkeypatch.setattr(cgroups, "remove", removed.append)
+    tree = cgroups.tree("ndl", root=unified)
+    first = tree.claim(LIMITS, [70_001])
+    _remove_as_the_launcher_does(first)
+    second = tree.claim(LIMITS, [70_001])
+    assert second.folders == first.folders
+    first.close()
+    assert removed == []
+    second.close()
+    assert removed == [second.folders]
+
+
+def test_the_number_is_given_back_last():
+    """Version 1: removing the locked folder frees the number, so nothing may be removed after it."""
+    folders = {name: Path("/groups", name, "run-1") for name in ("cpu", "memory", "pids", "zebra")}
+    assert cgroups.Group(1, -1, folders).folders[-1] == folders["pids"]
+
+
+def _remove_as_the_launcher_does(group):
+    for folder in group.folders:
+        shutil.rmtree(folder)
