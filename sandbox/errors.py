@@ -57,6 +57,17 @@ class BudgetExhausted(Refused):
         )
 
 
+class NoSlot(Refused):
+    """No free slot of a population's plan is as large as what was asked."""
+
+    def __init__(self, pool: str, free: Iterable[str]) -> None:
+        names = ", ".join(free) or "none"
+        super().__init__(
+            f"No free slot of {pool!r} is as large as this in every respect (free: {names}).\n"
+            "See what would fit with `ndl budget quote`, or ask the data custodian."
+        )
+
+
 class NotFound(NDLError):
     """A name that is not known here."""
 

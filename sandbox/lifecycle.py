@@ -30,10 +30,15 @@ class RunState(StrEnum):
 
 
 class ChargeState(StrEnum):
-    """A reserved charge counts in full; settling may only lower it to the steps that ran."""
+    """A charge counts in full until it is settled, which may only lower it to the steps that ran.
+
+    Touched: data is being read under it. One that was never touched may be released, and counts no more.
+    """
 
     RESERVED = "reserved"
+    TOUCHED = "touched"
     SETTLED = "settled"
+    RELEASED = "released"
 
 
 class Standing(StrEnum):

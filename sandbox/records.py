@@ -102,7 +102,8 @@ class Charge:
     """What a mechanism did to a population: an event, never an epsilon.
 
     `pool` says which people: `training:<population>` or `held-out:<population>[/<wave>]`.
-    `event` is a DpEvent as JSON (see sandbox.privacy.accounting); `purpose` says what for.
+    `event` is a DpEvent as JSON (see sandbox.privacy.accounting); `purpose` says what for. `slot` is the
+    slot it takes where the pool has a plan of slots, else "".
     """
 
     id: str
@@ -114,6 +115,7 @@ class Charge:
     state: ChargeState
     reserved_at: datetime
     reserved_by: str
+    slot: str = ""
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,25 @@ class Task(_Part):
     classes: tuple[str, ...] | None = None
 
 
+class SlotWish(_Part):
+    """`count` runs of a standard step: DP-SGD, or with the defaults one Gaussian release."""
+
+    name: NonBlank
+    count: Annotated[int, Field(ge=1, le=100_000)]
+    noise_multiplier: Positive
+    sampling_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] = 1
+
+
 class Guarantee(_Part):
-    """An (epsilon, delta) budget; add/remove-one adjacency."""
+    """An (epsilon, delta) budget; add/remove-one adjacency.
+
+    With `slots`, what may be run is fixed in advance (a plan of slots); without, a filter decides.
+    """
 
     epsilon: Positive
     delta: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    slots: tuple[SlotWish, ...] = ()
 
 
 class Budget(_Part):

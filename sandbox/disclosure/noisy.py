@@ -105,6 +105,7 @@ def _draw(
     charge: str, person_name: str,
 ) -> NoisyTally:  # fmt: skip
     wish = settings.publication
+    ledger.touch(store, charge, person_name)
     drawn = NoisyTally(
         Tally(mechanism.release(tables)), mechanism.sigma, wish.epsilon, wish.delta, charge
     ).to_bytes()

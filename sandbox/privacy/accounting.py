@@ -6,9 +6,12 @@ An event says what ran, in the shape of dp_accounting's DpEvent, with the same n
     {"event": "PoissonSampled", "sampling_probability": 0.01, "of": <event>}
     {"event": "SelfComposed", "count": 1000, "of": <event>}
     {"event": "Composed", "of": [<event>, ...]}
+    {"event": "RepeatAndSelect", "mean": 10, "shape": 1, "of": <event>}
 
-Everything is for add-or-remove-one adjacency: neighbouring populations differ by one unit being
-there or not. A noise multiplier is the noise's standard deviation over the L2 sensitivity.
+Charges are for add-or-remove-one adjacency: neighbouring populations differ by one unit being there or
+not. A noise multiplier is the noise's standard deviation over the L2 sensitivity. The last event is "best
+of K random settings", K drawn from a distribution of this mean and shape: 0 logarithmic, 1 geometric,
+"infinity" Poisson, between them negative binomial (Papernot and Steinke 2022, arXiv 2110.03620).
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from sandbox.records import Json
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
-ADJACENCY = "add/remove"
+Adjacency = Literal["add/remove", "replace-one"]
+ADJACENCY: Adjacency = "add/remove"
 """Stated beside every epsilon: the same run has a larger one under replace-one adjacency."""
 
 Method = Literal["pld", "rdp"]
@@ -37,6 +41,7 @@ _KEYS = {
     "PoissonSampled": {"sampling_probability", "of"},
     "SelfComposed": {"count", "of"},
     "Composed": {"of"},
+    "RepeatAndSelect": {"mean", "shape", "of"},
 }
 
 
@@ -53,6 +58,11 @@ def dp_sgd_event(noise_multiplier: float, sampling_rate: float, steps: int) -> J
         "of": gaussian_event(noise_multiplier),
     }
     return {"event": "SelfComposed", "count": checks.count(steps), "of": step}
+
+
+def best_of_event(event: Json, mean: float, shape: float | str = "infinity") -> Json:
+    """The best of K runs of this event with random settings, K drawn anew with this mean."""
+    return checked({"event": "RepeatAndSelect", "mean": mean, "shape": shape, "of": event})
 
 
 def compose(events: Iterable[Json]) -> Json:
@@ -78,6 +88,11 @@ def checked(event: Any) -> Json:
         if not isinstance(event["of"], list):
             raise Refused("The event Composed holds a list of events.")
         return {"event": kind, "of": [checked(part) for part in event["of"]]}
+    if kind == "RepeatAndSelect":
+        repeats = {"mean": checks.positive(event["mean"], "A mean number of runs"), "shape": event["shape"]}
+        if event["shape"] != "infinity":
+            repeats["shape"] = checks.not_negative(event["shape"], "The shape of a number of runs")
+        return {"event": kind, **repeats, "of": checked(event["of"])}
     field, check = {
         "PoissonSampled": ("sampling_probability", checks.rate),
         "SelfComposed": ("count", checks.count),
@@ -95,19 +110,32 @@ def to_dp_event(event: Json) -> DpEvent:
     if event["event"] == "Composed":
         return dp.ComposedDpEvent([to_dp_event(part) for part in event["of"]])
     inner = to_dp_event(event["of"])
+    if event["event"] == "RepeatAndSelect":
+        return dp.dp_event.RepeatAndSelectDpEvent(inner, event["mean"], float(event["shape"]))
     if event["event"] == "PoissonSampled":
         rate = event["sampling_probability"]
         return inner if rate == 1 else dp.PoissonSampledDpEvent(rate, inner)
     return dp.SelfComposedDpEvent(inner, event["count"]) if event["count"] else dp.NoOpDpEvent()
 
 
-def epsilon_of(events: Iterable[Json], delta: float, method: Method = "pld") -> float:
+def epsilon_of(
+    events: Iterable[Json], delta: float, method: Method = "pld", adjacency: Adjacency = ADJACENCY
+) -> float:
     """Epsilon at `delta` of these events together, had their parameters been fixed in advance.
 
     `pld` (privacy loss distributions) is tight and an upper bound; `rdp` is the looser classic.
     Neither is a filter: later requests depend on earlier results (see sandbox.privacy.ledger).
+    Raises Refused where the method cannot account for the events: PLD for "best of K", RDP for sampling
+    under replace-one.
     """
-    return _epsilon(canonical(compose(events)), checks.share(delta, "A delta"), method)
+    return _epsilon(canonical(compose(events)), checks.share(delta, "A delta"), method, adjacency)
+
+
+def has_pld(event: Json) -> bool:
+    """Whether privacy loss distributions can account for this event: not for "best of K"."""
+    if event["event"] == "Composed":
+        return all(has_pld(part) for part in event["of"])
+    return event["event"] == "Gaussian" or (event["event"] != "RepeatAndSelect" and has_pld(event["of"]))
 
 
 def rdp_at(event: Json, order: float) -> float:
@@ -122,7 +150,9 @@ def rdp_at_text(event: str, order: float) -> float:
 
     if not (math.isfinite(order) and order > 1):
         raise Refused(f"A Rényi order is above 1, not {order}.")
-    accountant = rdp.RdpAccountant([order])
+    # "Best of K" is bounded through the best of several orders; everything else through this one alone.
+    others = [o for o in _WHOLE_ORDERS if o != order] if '"RepeatAndSelect"' in event else []
+    accountant = rdp.RdpAccountant([order, *others])
     accountant.compose(to_dp_event(json.loads(event)))
     cost = float(accountant._rdp[0])
     if not cost >= 0:
@@ -163,16 +193,24 @@ def canonical(value: object) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _epsilon(event: str, delta: float, method: Method) -> float:
-    from dp_accounting import pld, rdp
+def _epsilon(event: str, delta: float, method: Method, adjacency: Adjacency) -> float:
+    from dp_accounting import NeighboringRelation, UnsupportedEventError, pld, rdp
 
     whole = to_dp_event(json.loads(event))
-    classic = rdp.RdpAccountant(_WHOLE_ORDERS).compose(whole).get_epsilon(delta)
-    if method == "rdp":
-        return float(classic)
-    # Losses are rounded to a grid, pessimistically: dp_accounting's 1e-4, or 0.02 % of a large epsilon.
-    grid = min(0.01, max(1e-4, 2e-4 * classic))
-    return float(pld.PLDAccountant(value_discretization_interval=grid).compose(whole).get_epsilon(delta))
+    relation = NeighboringRelation.REPLACE_ONE if adjacency == "replace-one" else None
+    neighbours = {"neighboring_relation": relation} if relation else {}
+    try:
+        if method == "rdp":
+            return float(rdp.RdpAccountant(_WHOLE_ORDERS, **neighbours).compose(whole).get_epsilon(delta))
+        classic = rdp.RdpAccountant(_WHOLE_ORDERS).compose(whole).get_epsilon(delta)
+        # Losses are rounded to a grid, pessimistically: dp_accounting's 1e-4, or 0.02 % of a large epsilon.
+        grid = min(0.01, max(1e-4, 2e-4 * classic))
+        accountant = pld.PLDAccountant(value_discretization_interval=grid, **neighbours)
+        return float(accountant.compose(whole).get_epsilon(delta))
+    except UnsupportedEventError:
+        raise Refused(
+            f"{method.upper()} cannot account for these events under {adjacency} adjacency."
+        ) from None
 
 
 def _enough_noise(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:

@@ -15,6 +15,13 @@ def positive(value: Any, what: str) -> float:
     return found
 
 
+def not_negative(value: Any, what: str) -> float:
+    """A finite number, 0 or more."""
+    if (found := _finite(value, what)) < 0:
+        raise Refused(f"{what} is 0 or more, not {found:g}.")
+    return found
+
+
 def share(value: Any, what: str) -> float:
     """A number strictly between 0 and 1."""
     if not 0 < (found := _finite(value, what)) < 1:

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
-from sandbox.errors import Refused
+from sandbox.privacy import accounting
+from sandbox.records import Json
 
 ORDERS = (*range(2, 129), *range(132, 513, 4), *range(528, 2049, 16))
 """Whole orders only: there the cost of a subsampled Gaussian is a finite sum, computed exactly."""
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What a custodian allows about the people of one pool, and the order its filter was fixed at."""
+class RenyiFilter:
+    """Admits while the Rényi costs at `order` sum to at most the bound that converts to (epsilon, delta)."""
 
-    pool: str
-    epsilon: float
-    delta: float
     order: float
 
-    @cached_property
-    def bound(self) -> float:
+    def bound(self, epsilon: float, delta: float) -> float:
         """The Rényi divergence at `order` that converts to (epsilon, delta); the filter's limit."""
-        return rdp_bound(self.epsilon, self.delta, self.order)
+        return rdp_bound(epsilon, delta, self.order)
 
-    def must_admit(self) -> None:
-        """Raises Refused when this budget would admit nothing at all."""
-        if not self.bound > 0:
-            raise Refused(
-                f"A budget of ε = {self.epsilon:g} at δ = {self.delta:g} admits nothing at order "
-                f"{self.order:g}. Ask the data custodian for a larger one."
-            )
+    def used(self, events: Mapping[str, int]) -> float:
+        """The cost of these events (as JSON text) and how often each was charged."""
+        return math.fsum(n * accounting.rdp_at_text(event, self.order) for event, n in events.items())
 
-    def as_gaussian(self, cost: float) -> float:
-        """This Rényi cost in the words of a request: see `gaussian_epsilon`."""
-        return gaussian_epsilon(max(0.0, cost), self.order, self.delta)
+    def to_json(self) -> Json:
+        return {"rule": "filter", "order": self.order}
 
 
 def rdp_bound(epsilon: float, delta: float, order: float) -> float:

@@ -106,7 +106,7 @@ budgets = sa.Table(
     sa.Column("pool", sa.String, primary_key=True),
     sa.Column("epsilon", sa.Float, nullable=False),
     sa.Column("delta", sa.Float, nullable=False),
-    sa.Column("order", sa.Float, nullable=False),
+    sa.Column("rule", sa.JSON, nullable=False),
 )
 
 audit = sa.Table(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sandbox.catalogue.card import Card
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import Invalid, Problem, Refused, Unfit
-from sandbox.privacy import accounting
+from sandbox.privacy import ledger
 from sandbox.records import Json
 from sandbox.settings import Settings
 from sandbox.submissions import admission, files
@@ -104,7 +104,7 @@ def check(
         max_rows_per_unit=card.max_rows_per_unit,
         epsilon=manifest.privacy.epsilon,
         budget_delta=card.budget.training.delta,
-    ).calibrated(accounting.noise_for)
+    ).calibrated(ledger.budget_asked(ledger.training_pool(card), card.budget.training).noise_for)
     quote = quote_of(chosen, card)
     digest = files.digest(files.digests(contents))
     if admission.needs_wall(manifest):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 
 from sandbox.catalogue.card import Card
 from sandbox.errors import BudgetExhausted
 from sandbox.privacy import accounting, ledger
-from sandbox.privacy.filter import Budget, order_for
+from sandbox.privacy.budgets import Held
 from sandbox.records import Json
 from sandbox.training.plan import Plan
 
@@ -53,9 +52,9 @@ def quote_of(chosen: Plan, card: Card) -> Quote:
     """The quote of a calibrated plan; what has to be measured is left open."""
     event = accounting.dp_sgd_event(chosen.noise_multiplier, chosen.sampling_rate, chosen.steps)
     pool, promised = ledger.training_pool(card), card.budget.training
-    budget = Budget(pool, promised.epsilon, promised.delta, order_for(promised.epsilon, promised.delta))
-    budget.must_admit()
-    cost = accounting.rdp_at(event, budget.order)
+    budget = ledger.budget_asked(pool, promised)
+    fits = budget.fits(event, Held())
+    slot = {budget.place(event, Held()): 1} if fits else {}
     return Quote(
         units=chosen.units,
         epsilon=accounting.epsilon_of([event], chosen.delta),
@@ -69,6 +68,6 @@ def quote_of(chosen: Plan, card: Card) -> Quote:
         pool=pool,
         budget_epsilon=promised.epsilon,
         budget_delta=promised.delta,
-        share=cost / budget.bound,
-        fits=math.floor(budget.bound / cost),
+        share=budget.share(Held({accounting.canonical(event): 1}, slot)),
+        fits=fits,
     )

@@ -38,10 +38,12 @@ def fit(
     randomness: Randomness,
     progress: Progress | None = None,
     values_per_record: int = 1,
+    begins: Progress | None = None,
 ) -> dict[str, Tensor]:
     """The trainable weights of `model` after exactly `plan.steps` noisy steps; the model itself stays as it was.
 
-    `values_per_record` (of the graph's summary) keeps memory in bounds; it changes no result.
+    `begins` hears of each step before a record is drawn for it, `progress` after it is done; both as (step
+    from 1, steps). `values_per_record` (of the graph's summary) keeps memory in bounds; it changes no result.
     """
     import torch
 
@@ -53,6 +55,8 @@ def fit(
     average = _TailAverage(weights, first=plan.steps - int(plan.averaged * plan.steps))
     with flushed():  # else a step's time could tell of tiny values in it
         for step in range(plan.steps):
+            if begins:
+                begins(step + 1, plan.steps)
             drawn = draw(len(units), plan.sampling_rate, randomness.sampling)
             sums = clipped_sums(model, weights, features, target, units, drawn, plan, at_once)
             for name, total in sums.items():

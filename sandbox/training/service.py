@@ -1,7 +1,7 @@
 """How does a submission become a model version? Charge first, then read, train, certify and register.
 
-Whatever fails after the charge, the charge stands in full and the run is marked with a code. Messages
-of errors are not kept: they could quote a record.
+What fails after the charge is charged for the steps that began, and the run is marked with a code; a
+process that is killed leaves the charge whole. Messages of errors are not kept: they could quote a record.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sandbox.catalogue import stored
 from sandbox.catalogue.card import Card
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError, Refused
-from sandbox.lifecycle import RunState, Standing, SubmissionState
+from sandbox.lifecycle import ChargeState, RunState, Standing, SubmissionState
 from sandbox.privacy import accounting, ledger
 from sandbox.records import AdmittedGraph, Charge, Dataset, Event, Json, ModelVersion, Submission, TrainingRun
 from sandbox.registry import registry
@@ -45,7 +45,7 @@ class TrainingFailed(NDLError):
     def __init__(self, run: str, code: str) -> None:
         self.code = code
         super().__init__(
-            f"The training {run} failed ({code}) and gave no model; its privacy charge stands.\n"
+            f"The training {run} failed ({code}) and gave no model; the steps that ran are charged.\n"
             "An operator finds where it stopped in the run's record."
         )
 
@@ -72,7 +72,7 @@ def train(
     dataset = store.get(Dataset, submission.dataset)
     card = stored.card_of(dataset)
     encoding = Encoding(card, submission.task)
-    chosen = _plan(submission, dataset, card, encoding)
+    chosen = _plan(store, submission, dataset, card, encoding)
     graph = admission.graph_of(store, settings, submission)
     values = int(store.get(AdmittedGraph, submission.graph).summary["values_per_record"])
     with one_thread():
@@ -81,10 +81,13 @@ def train(
         model = Model(graph)
         rehearse(model, encoding.inputs, chosen)
         charge, run = _begin(store, submission, card, chosen, person)
+        ran = _Ran()
         try:
+            ledger.touch(store, charge.id, person.name)
             weights = _learn(
-                model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), progress, values
-            )
+                model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), progress, values,
+                ran.note,
+            )  # fmt: skip
             charge = ledger.settle(store, charge.id, charge.event, person.name)
             certificate = certify(chosen, card, dataset, charge, submission.graph)
             registered = registry.register(
@@ -93,10 +96,28 @@ def train(
             )  # fmt: skip
         except BaseException as error:
             code = _fail(store, run, submission, person, error)
+            ran.settle(store, charge.id, person.name)
             if isinstance(error, Exception):
                 raise TrainingFailed(run.id, code) from None
             raise
     return _finish(store, run, submission, registered, certificate, person)
+
+
+class _Ran:
+    """How many steps of a training began, for what it is charged when it fails."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def note(self, step: int, _of: int) -> None:
+        self.steps = step
+
+    def settle(self, store: Store, charge_id: str, person_name: str) -> None:
+        """Lowers the charge of a training that failed; one that was released or settled stays as it is."""
+        charge = store.get(Charge, charge_id)
+        if charge.state is ChargeState.TOUCHED:
+            event = accounting.with_steps(charge.event, self.steps)
+            ledger.settle(store, charge_id, event, person_name)
 
 
 def rehearse(model: Model, inputs: Inputs, chosen: Plan) -> None:
@@ -126,7 +147,7 @@ def _trained(store: Store, submission: Submission) -> ModelVersion:
     return store.all(ModelVersion, run=finished[-1].id)[0]
 
 
-def _plan(submission: Submission, dataset: Dataset, card: Card, encoding: Encoding) -> Plan:
+def _plan(store: Store, submission: Submission, dataset: Dataset, card: Card, encoding: Encoding) -> Plan:
     manifest = Manifest.model_validate(submission.manifest)
     return plan.choose(
         encoding.inputs,
@@ -136,7 +157,7 @@ def _plan(submission: Submission, dataset: Dataset, card: Card, encoding: Encodi
         max_rows_per_unit=card.max_rows_per_unit,
         epsilon=manifest.privacy.epsilon,
         budget_delta=card.budget.training.delta,
-    ).calibrated(accounting.noise_for)
+    ).calibrated(ledger.calibration(store, ledger.training_pool(card)))
 
 
 def _begin(
@@ -171,6 +192,7 @@ def _learn(
     randomness: Randomness,
     progress: loop.Progress | None,
     values_per_record: int,
+    begins: loop.Progress,
 ) -> dict[str, Tensor]:
     import torch
 
@@ -180,7 +202,9 @@ def _learn(
     units = UnitRows(encoding.units(table), chosen.max_rows_per_unit)
     if len(units) != chosen.units:
         raise Refused("The training side does not hold the units it was registered with.")
-    weights = loop.fit(model, features, target, units, chosen, randomness, progress, values_per_record)
+    weights = loop.fit(
+        model, features, target, units, chosen, randomness, progress, values_per_record, begins
+    )
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
         raise FloatingPointError
     return weights

@@ -25,7 +25,7 @@ NUMBER = itertools.count()
 
 
 def card(epsilon):
-    budget = SimpleNamespace(training=SimpleNamespace(epsilon=epsilon, delta=1e-6))
+    budget = SimpleNamespace(training=SimpleNamespace(epsilon=epsilon, delta=1e-6, slots=()))
     return SimpleNamespace(population="p", recurs=False, budget=budget)
 
 

@@ -19,7 +19,8 @@ def store(tmp_path):
 def card():
     def make(population="pupils", training=(8, 1e-6), held_out=(3, 1e-6), recurs=False):
         def guarantee(pair):
-            return SimpleNamespace(epsilon=pair[0], delta=pair[1])
+            epsilon, delta, *slots = pair
+            return SimpleNamespace(epsilon=epsilon, delta=delta, slots=slots)
 
         budget = SimpleNamespace(training=guarantee(training), held_out=guarantee(held_out))
         return SimpleNamespace(population=population, recurs=recurs, budget=budget)

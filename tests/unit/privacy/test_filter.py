@@ -6,7 +6,8 @@ import pytest
 
 from sandbox.errors import Refused
 from sandbox.privacy.accounting import dp_sgd_event, epsilon_of, gaussian_event, rdp_at
-from sandbox.privacy.filter import Budget, gaussian_epsilon, order_for, rdp_bound
+from sandbox.privacy.budgets import new_budget
+from sandbox.privacy.filter import gaussian_epsilon, order_for, rdp_bound
 
 HALF = dp_sgd_event(4.09, 0.02, 600)
 """A training of epsilon 0.5 at delta 1e-6 by PLD."""
@@ -45,4 +46,4 @@ def test_no_cost_is_no_epsilon_and_endless_cost_is_endless():
 
 def test_a_budget_that_admits_nothing_is_refused():
     with pytest.raises(Refused, match="admits nothing"):
-        Budget("training:p", 0.001, 1e-12, order_for(0.001, 1e-12)).must_admit()
+        new_budget("training:p", 0.001, 1e-12)

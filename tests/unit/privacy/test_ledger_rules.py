@@ -149,7 +149,7 @@ def test_datasets_of_one_population_share_one_budget(store, card, opened):
 def test_a_card_that_wants_more_does_not_raise_the_budget_and_is_told(store, card, opened):
     opened(card(training=(2, 1e-6)))
     [answer] = opened(card(training=(5, 1e-6)))
-    assert (answer.epsilon, ledger.status(store, POOL).epsilon) == (2, 2)
+    assert (answer.budget.epsilon, ledger.status(store, POOL).epsilon) == (2, 2)
     assert "would raise it" in answer.note
     assert "privacy.keep" in [line.action for line in store.audit_lines()]
 
@@ -157,7 +157,7 @@ def test_a_card_that_wants_more_does_not_raise_the_budget_and_is_told(store, car
 def test_a_card_that_wants_less_lowers_the_budget_at_the_same_order(store, card, opened):
     [first] = opened(card(training=(5, 1e-6)))
     [second] = opened(card(training=(3, 1e-6)))
-    assert (second.epsilon, second.order) == (3, first.order)
+    assert (second.budget.epsilon, second.budget.rule) == (3, first.budget.rule)
     assert ledger.status(store, POOL).epsilon == 3
 
 

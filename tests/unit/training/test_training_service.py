@@ -52,10 +52,10 @@ def test_the_charge_is_durable_before_a_record_is_read(clinic, monkeypatch):
     monkeypatch.setattr(stored, "read_training", lambda _: charges.extend(clinic.store.all(Charge)) or 1 / 0)
     with pytest.raises(TrainingFailed):
         clinic.train(clinic.submit())
-    assert [c.state for c in charges] == [ChargeState.RESERVED]
+    assert [c.state for c in charges] == [ChargeState.TOUCHED]
 
 
-def test_a_failed_training_keeps_its_charge_and_quotes_no_record(clinic, monkeypatch):
+def test_a_failed_training_quotes_no_record_and_is_charged_for_no_step_that_never_began(clinic, monkeypatch):
     def leak(*_, **__):
         raise ValueError("patient p17 weighs 81.3")
 
@@ -71,7 +71,7 @@ def test_a_failed_training_keeps_its_charge_and_quotes_no_record(clinic, monkeyp
     assert (run.state, run.certificate["failure"]) == (RunState.FAILED, "crashed")
     assert any("service.py" in place for place in run.certificate["where"])
     charge = clinic.store.get(Charge, run.charge)
-    assert charge.event["count"] == run.plan["steps"]
+    assert (charge.state, charge.event["count"]) == (ChargeState.SETTLED, 0)
     after = clinic.store.get(Submission, submission.id)
     assert (after.state, after.note) == (SubmissionState.FAILED, "training failed: crashed")
     written = str(failure.value) + repr(run) + repr(after) + repr(clinic.store.audit_lines())
@@ -80,15 +80,34 @@ def test_a_failed_training_keeps_its_charge_and_quotes_no_record(clinic, monkeyp
     assert failure.value.__suppress_context__
 
 
-def test_stopping_a_training_keeps_its_charge(clinic, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
+def test_a_training_that_is_stopped_is_charged_for_the_steps_that_began(clinic):
+    def stop(step, _of):
+        if step == 2:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         clinic.train(clinic.submit(), progress=stop)
     run = clinic.store.all(TrainingRun)[0]
     assert run.certificate["failure"] == "stopped"
-    assert clinic.store.get(Charge, run.charge).state is ChargeState.RESERVED
+    charge = clinic.store.get(Charge, run.charge)
+    assert (charge.state, charge.event["count"]) == (ChargeState.SETTLED, 2)
+
+
+def test_a_reservation_that_was_released_meanwhile_reads_no_record(clinic, monkeypatch):
+    """An operator released it, since it was never touched; now nobody can touch it any more."""
+    reserve, read = ledger.reserve, []
+    operator = clinic.person("olga", Role.OPERATOR)
+
+    def reserved_and_released(store, *what):
+        charge = reserve(store, *what)
+        return ledger.release(store, charge.id, "the machine was lost", operator)
+
+    monkeypatch.setattr(ledger, "reserve", reserved_and_released)
+    monkeypatch.setattr(stored, "read_training", read.append)
+    with pytest.raises(TrainingFailed):
+        clinic.train(clinic.submit())
+    assert not read
+    assert [c.state for c in clinic.store.all(Charge)] == [ChargeState.RELEASED]
 
 
 def test_a_failed_submission_may_be_trained_again_at_a_second_charge(clinic, mlflow_settings, monkeypatch):
