@@ -165,8 +165,8 @@ def settle(store: Store, charge_id: str, event: Json, person_name: str) -> Charg
 def release(store: Store, charge_id: str, reason: str, person: Person) -> Charge:
     """Gives back a reservation that never reached the data, which the ledger itself proves: it was not touched.
 
-    Whoever holds the charge can no longer touch it, so the proof stays true. Raises NotFound, Forbidden,
-    or Refused for a charge that was touched or settled, and where no reason is given.
+    Whoever holds the charge can no longer touch it, so the proof stays true. Raises NotFound,
+    or Refused for another role, for a charge that was touched or settled, and without a reason.
     """
     person.must_be(Role.OPERATOR, to="release a reservation")
     if not reason.strip():

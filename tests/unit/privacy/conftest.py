@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from sandbox.privacy import ledger
+from sandbox.roles import Person, Role
 from sandbox.storage import Store
 
 
@@ -35,3 +36,8 @@ def opened(store):
             return ledger.open_budgets(tx, card, "dana")
 
     return open_budgets
+
+
+@pytest.fixture
+def operator():
+    return Person("olga", frozenset({Role.OPERATOR}))

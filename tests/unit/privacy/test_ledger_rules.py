@@ -11,6 +11,7 @@ from sandbox.lifecycle import ChargeState
 from sandbox.privacy import ledger
 from sandbox.privacy.accounting import dp_sgd_event, epsilon_of, gaussian_event, with_steps
 from sandbox.records import Charge
+from sandbox.roles import Person, Role
 
 POOL = "training:pupils"
 TRAINING = dp_sgd_event(4.09, 0.02, 600)
@@ -232,3 +233,61 @@ def test_charges_hold_events_and_never_an_epsilon(store, card, opened):
     reserve(store)
     text = json.dumps([charge.event for charge in store.all(Charge)])
     assert "epsilon" not in text
+
+
+def test_a_reservation_that_was_never_touched_may_be_released_and_counts_no_more(store, card, opened, operator):
+    opened(card())
+    charge = reserve(store)
+    released = ledger.release(store, charge.id, "  the machine was lost ", operator)
+    assert released.state is ChargeState.RELEASED
+    found = ledger.status(store, POOL)
+    assert (found.charges, found.spent) == (0, 0)
+    line = store.audit_lines()[-1]
+    assert (line.action, line.by, line.reason) == ("privacy.release", "olga", "the machine was lost")
+
+
+@pytest.mark.parametrize("then", ["touch", "settle", "release"])
+def test_what_was_touched_settled_or_released_is_not_released(store, card, opened, operator, then):
+    opened(card())
+    charge = reserve(store)
+    if then == "touch":
+        ledger.touch(store, charge.id, "wanda")
+    elif then == "settle":
+        ledger.settle(store, charge.id, TRAINING, "wanda")
+    else:
+        ledger.release(store, charge.id, "the machine was lost", operator)
+    before = store.get(Charge, charge.id)
+    with pytest.raises(Refused, match="never reached the data"):
+        ledger.release(store, charge.id, "I say so", operator)
+    assert store.get(Charge, charge.id) == before
+
+
+def test_nobody_reads_data_under_a_charge_that_was_released_settled_or_touched(store, card, opened, operator):
+    opened(card())
+    first, second, third = (reserve(store) for _ in range(3))
+    ledger.release(store, first.id, "the machine was lost", operator)
+    ledger.settle(store, second.id, TRAINING, "wanda")
+    ledger.touch(store, third.id, "wanda")
+    for charge in (first, second, third):
+        with pytest.raises(Refused, match="no data may be read"):
+            ledger.touch(store, charge.id, "wanda")
+
+
+def test_a_release_names_its_reason_and_is_an_operators(store, card, opened, operator):
+    opened(card())
+    charge = reserve(store)
+    with pytest.raises(Refused, match="reason"):
+        ledger.release(store, charge.id, " ", operator)
+    with pytest.raises(Refused, match="operator"):
+        ledger.release(store, charge.id, "please", Person("dev", frozenset({Role.DEVELOPER})))
+    assert ledger.status(store, POOL).charges == 1
+
+
+def test_a_touched_charge_counts_in_full_until_it_is_settled(store, card, opened):
+    opened(card())
+    charge = reserve(store)
+    before = ledger.status(store, POOL).spent
+    ledger.touch(store, charge.id, "wanda")
+    assert ledger.status(store, POOL).spent == before
+    ledger.settle(store, charge.id, with_steps(TRAINING, 300), "wanda")
+    assert ledger.status(store, POOL).spent == pytest.approx(before / 2)
