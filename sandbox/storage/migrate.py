@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 VERSION_TABLE = "ndl_schema"
+_ALEMBIC = threading.Lock()  # its context is one for the whole process
 
 
 def upgrade(engine: sa.Engine) -> None:
@@ -19,7 +21,11 @@ def upgrade(engine: sa.Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect().execution_options(ndl_write=True) as connection, connection.begin():
+    with (
+        engine.connect().execution_options(ndl_write=True) as connection,
+        connection.begin(),
+        _ALEMBIC,
+    ):
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
