@@ -19,7 +19,6 @@ from sandbox.training.sampler import Randomness, UnitRows, Whole, draw
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sandbox.catalogue.inputs import Inputs
     from sandbox.submissions.graph.lift import Model
 
 Progress = Callable[[int, int], None]
@@ -95,22 +94,6 @@ def clipped_sums(
         of_records = record_gradients(model, some, target[chosen], plan.loss, weights)
         _add_clipped(sums, _unit_means(of_records, torch.from_numpy(owners)), plan.clip)
     return sums
-
-
-def made_up(inputs: Inputs, records: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Tensors in the shape of encoded records, from no data at all."""
-    import torch
-
-    features = {name: torch.full((records, *shape), 0.5) for name, shape in inputs.arrays.items()}
-    features |= {
-        name: torch.ones(records, length, dtype=torch.int64) for name, length in inputs.texts.items()
-    }
-    if inputs.numbers:
-        features["numbers"] = torch.full((records, inputs.numbers), 0.5)
-    if inputs.categories:
-        features["categories"] = torch.ones(records, len(inputs.categories), dtype=torch.int64)
-    kind = torch.float32 if inputs.kind == "regression" else torch.int64
-    return features, torch.zeros(records, dtype=kind)
 
 
 def gaussian(like: Tensor, deviation: float, generator: np.random.Generator) -> Tensor:

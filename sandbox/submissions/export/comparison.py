@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from sandbox.catalogue import made_up
 from sandbox.errors import Invalid, Problem
-from sandbox.submissions.export import advice, made_up
+from sandbox.submissions.export import advice
 from sandbox.submissions.export.advice import Advice
 from sandbox.submissions.export.tracing import problem_of
 from sandbox.submissions.graph.document import RecordGraph
@@ -45,7 +46,7 @@ def compare(graph: RecordGraph, module: nn.Module, inputs: Inputs) -> None:
     module.eval()
     try:
         for _ in range(RECORDS):
-            _compare_one(graph, module, weights, made_up.record(inputs, generator))
+            _compare_one(graph, module, weights, made_up.records(inputs, 1, generator))
     finally:
         module.train(before)
 

@@ -3,38 +3,33 @@
 import pytest
 import torch
 
+from sandbox.catalogue import made_up
 from sandbox.catalogue.inputs import Inputs
 from sandbox.submissions import layers, recipes
 from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph.lift import Model
-from sandbox.training.loop import made_up
 
 TABLE = Inputs("binary", 1, numbers=3, categories=(4, 5))
 EVERYTHING = Inputs("multiclass", 3, 2, (4,), {"scan": (1, 8, 8), "trend": (5,)}, {"note": 7})
 IMAGE = Inputs("multiclass", 10, arrays={"image": (1, 8, 8)})
 
 
+def records(inputs, count):
+    return made_up.records(inputs, count, torch.Generator().manual_seed(1))
+
+
 @pytest.mark.parametrize("recipe", recipes.SETTINGS)
 @pytest.mark.parametrize("inputs", [TABLE, EVERYTHING, IMAGE, Inputs("regression", 1, texts={"note": 4})])
 def test_a_recipe_takes_every_kind_of_input(recipe, inputs):
     module = recipes.build(recipe, recipes.complete(recipe, {}), inputs)
-    features, _ = made_up(inputs, 6)
+    features = records(inputs, 6)
     assert module(**features).shape == (6, inputs.outputs)
 
 
 @pytest.mark.parametrize("bins", [1, 4, 16])
 @pytest.mark.parametrize("inputs", [TABLE, EVERYTHING, IMAGE])
 def test_a_records_vector_never_has_a_norm_above_one(inputs, bins):
-    generator = torch.Generator().manual_seed(1)
-    features = {name: torch.rand(50, *shape, generator=generator) for name, shape in inputs.arrays.items()}
-    features |= {
-        n: torch.randint(0, 257, (50, size), generator=generator) for n, size in inputs.texts.items()
-    }
-    if inputs.numbers:
-        features["numbers"] = torch.rand(50, inputs.numbers, generator=generator) * 2 - 1
-    if inputs.categories:
-        columns = [torch.randint(0, size, (50,), generator=generator) for size in inputs.categories]
-        features["categories"] = torch.stack(columns, 1)
+    features = records(inputs, 50)
     vectors = layers.RecordVector(inputs, bins)(**features)
     assert vectors.norm(dim=1).max() <= 1 + 1e-6
 
@@ -51,8 +46,7 @@ def test_a_recipes_graph_answers_as_its_module_does(recipe):
     module = recipes.build(recipe, recipes.complete(recipe, {}), EVERYTHING)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter)
-    features, _ = made_up(EVERYTHING, 4)
-    features["numbers"] = torch.rand(4, 2) * 2 - 1
+    features = records(EVERYTHING, 4)
     answers = Model(export(module, EVERYTHING)).answers(features)
     assert torch.allclose(answers, module(**features), atol=1e-5)
     assert float(answers.std()) > 0
