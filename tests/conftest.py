@@ -175,3 +175,13 @@ def backends(request):
     if lacking:
         pytest.skip(complete.words(wall.name, lacking))
     return wall
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL server; called, it makes an empty database and returns its URL (tests/postgres.py)."""
+    from tests.postgres import binaries, server
+
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed here (apt-get install postgresql)")
+    yield from server()

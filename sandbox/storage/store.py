@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import event as sa_event
 
 from sandbox import audit
-from sandbox.errors import NotFound
+from sandbox.errors import NotFound, Unfit
 from sandbox.records import Evaluation, Event, Measurement
 from sandbox.storage import tables
+from sandbox.storage.engine import open_engine
 from sandbox.storage.migrate import upgrade
 
 T = TypeVar("T")
@@ -25,22 +25,34 @@ def utc_now() -> datetime:
 
 
 class Store:
-    """One database (SQLite file or PostgreSQL URL). Creating it brings its tables up to date."""
+    """One database (SQLite file or PostgreSQL URL). Creating it brings its tables up to date.
+
+    Raises Invalid for a URL of neither, Unfit when the database does not answer.
+    """
 
     def __init__(self, url: str, clock: Callable[[], datetime] = utc_now) -> None:
-        self.engine = _engine(url)
+        self.engine = open_engine(url)
         self.clock = clock
-        upgrade(self.engine)
+        try:
+            upgrade(self.engine)
+        except sa.exc.DatabaseError as error:
+            self.engine.dispose()
+            cause = None if isinstance(error, sa.exc.OperationalError) else error  # it may quote the address
+            raise Unfit("The database does not answer as it should; `ndl doctor` says why.") from cause
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Everything inside happens, or nothing does; writers wait for each other."""
+        """Everything inside happens, or nothing does; writers wait for each other.
+
+        Raises sqlalchemy.exc.OperationalError, with nothing changed, when another writes for 30 seconds.
+        """
         with self.engine.connect().execution_options(ndl_write=True) as connection, connection.begin():
             yield Transaction(connection, self.clock)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A consistent view for questions that need more than one query."""
+        """A consistent view for questions that need more than one query: what others commit meanwhile is
+        not seen, and nothing can be changed."""
         with self.engine.connect() as connection, connection.begin():
             yield Transaction(connection, self.clock)
 
@@ -79,14 +91,15 @@ class Transaction:
         table = tables.OF_RECORD[kind]
         row = self.connection.execute(sa.select(table).where(_key(table) == key)).one_or_none()
         if row is None:
-            known = self.connection.scalars(sa.select(_key(table)).order_by(_key(table)).limit(20))
+            known = self.connection.scalars(sa.select(_key(table)).order_by(*self._by(_key(table))).limit(20))
             raise NotFound(_words(kind), key, known)
         return kind(**row._mapping)
 
     def all(self, kind: type[T], **equal: object) -> list[T]:
         table = tables.OF_RECORD[kind]
         query = sa.select(table).where(*(table.c[name] == value for name, value in equal.items()))
-        return [kind(**row._mapping) for row in self.connection.execute(query.order_by(_key(table)))]
+        rows = self.connection.execute(query.order_by(*self._by(_key(table))))
+        return [kind(**row._mapping) for row in rows]
 
     def add(self, record: Any, event: Event) -> None:
         """Stores a new record; raises sqlalchemy.exc.IntegrityError when its key exists."""
@@ -121,7 +134,7 @@ class Transaction:
             query = query.where(e.c.wave == wave)
         if name is not None:
             query = query.where(m.c.name == name)
-        query = query.order_by(e.c.wave, e.c.evaluator, m.c.name, m.c.group, m.c.feature)
+        query = query.order_by(*self._by(e.c.wave, e.c.evaluator, m.c.name, m.c.group, m.c.feature))
         width = len(e.c)
         result = []
         for row in self.connection.execute(query):
@@ -159,32 +172,11 @@ class Transaction:
         rows = self.connection.execute(sa.select(log).order_by(log.c.number.desc()).limit(last))
         return [audit.Line(**row._mapping) for row in reversed(rows.all())]
 
-
-def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url)
-    if engine.dialect.name == "sqlite":
-
-        @sa_event.listens_for(engine, "connect")
-        def connect(connection: Any, _record: object) -> None:
-            connection.isolation_level = None  # we begin transactions ourselves, below
-            for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON", "synchronous=FULL"):
-                connection.execute(f"PRAGMA {pragma}")
-
-        @sa_event.listens_for(engine, "begin")
-        def begin(connection: sa.Connection) -> None:
-            write = connection.get_execution_options().get("ndl_write")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    else:
-
-        @sa_event.listens_for(engine, "begin")
-        def lock(connection: sa.Connection) -> None:
-            if connection.get_execution_options().get("ndl_write"):
-                connection.exec_driver_sql(
-                    "SELECT pg_advisory_xact_lock(7362)"
-                )  # one writer: one audit chain
-
-    return engine
+    def _by(self, *texts: sa.ColumnElement[str]) -> list[sa.ColumnElement[str]]:
+        """Texts to order by, letter for letter: a PostgreSQL server may be set to a dictionary's order."""
+        if self.connection.dialect.name == "sqlite":
+            return list(texts)
+        return [text.collate("C") for text in texts]
 
 
 def _key(table: sa.Table) -> sa.Column[Any]:
