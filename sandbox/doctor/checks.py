@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sandbox.doctor.check import Check
+from sandbox.doctor.database import database
 from sandbox.doctor.walls import walls
 from sandbox.errors import NDLError
 from sandbox.settings import Settings
@@ -22,7 +23,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         ("Python", lambda: [_python()]),
         ("libraries", lambda: [_libraries()]),
         ("folder", lambda: [_folder(settings.storage.folder)]),
-        ("database", lambda: [_database(settings)]),
+        ("database", lambda: [database(settings)]),
         ("MLflow", lambda: [_mlflow(settings)]),
         ("isolation", lambda: walls(settings.isolation)),
         ("chromium (browser tests)", lambda: [_chromium()]),
@@ -63,30 +64,6 @@ def _folder(folder: Path) -> Check:
     return Check(
         "folder", writable and free_gb > 2, found, "Choose a storage.folder with 2 GB free that you own."
     )
-
-
-def _database(settings: Settings) -> Check:
-    import sqlalchemy as sa
-
-    url = settings.database_url
-    kind = sa.make_url(url).get_backend_name()
-    if (
-        kind == "sqlite"
-        and not (settings.storage.folder / "ndl.db").exists()
-        and not settings.storage.database
-    ):
-        return Check("database", True, "SQLite; made by the first command that needs it")
-    try:
-        with sa.create_engine(url).connect() as connection:
-            if kind == "sqlite":
-                whole = connection.exec_driver_sql("PRAGMA quick_check").scalar() == "ok"
-                return Check(
-                    "database", whole, f"SQLite, {'whole' if whole else 'damaged'}", "Restore a backup."
-                )
-            return Check("database", True, f"{kind}, answers")
-    except (sa.exc.SQLAlchemyError, ImportError) as error:
-        found = f"{kind}: {type(error).__name__}"
-        return Check("database", False, found, "Check storage.database, and that the server runs.")
 
 
 def _mlflow(settings: Settings) -> Check:
