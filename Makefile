@@ -51,7 +51,21 @@ walls:
 			  (apt-get -qq update && apt-get -qq install -y --no-install-recommends $$package) >/dev/null 2>&1; }; } || \
 			echo "No $$package here: the tests of its wall will be skipped (apt-get install $$package)."; done
 
-test: install browser walls
+# So with PostgreSQL: its programs only. Debian would also make a cluster and start it; told not to, it does not.
+CREATE_NO_CLUSTER := /etc/postgresql-common/createcluster.d/ndl-tests.conf
+.PHONY: postgres
+postgres:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		{ echo 'Installing postgresql for the tests of its promises ...'; \
+		  trap 'rm -f $(CREATE_NO_CLUSTER)' EXIT; \
+		  { apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql-common && \
+		    mkdir -p $(dir $(CREATE_NO_CLUSTER)) && \
+		    echo 'create_main_cluster = false' >$(CREATE_NO_CLUSTER) && \
+		    apt-get -qq install -y --no-install-recommends postgresql; } >/dev/null 2>&1; }; } || \
+		echo 'No postgresql here: its tests will be skipped (apt-get install postgresql).'
+
+test: install browser walls postgres
 	@$(BIN)/pytest -n 2 --dist=loadfile
 
 lint: install
