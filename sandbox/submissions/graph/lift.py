@@ -14,9 +14,11 @@ from torch import Tensor
 
 from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.interpret import Program, start
-from sandbox.submissions.graph.operators import DTYPES
+from sandbox.submissions.graph.operators import DTYPES, OPERATORS
 
-_NEAR, _FEWEST = 2**19, 64  # floats: 2 MB; measured on ten architectures, see benchmarks/record_graph.py
+_NEAR = 2**19
+"""Floats, 2 MB; this and the next two were measured on ten architectures, see benchmarks/record_graph.py."""
+_FEWEST, _MOST = 2**6, 2**12
 
 
 class Model:
@@ -64,10 +66,13 @@ class Model:
             inputs = {s.name: torch.empty(s.shape, dtype=DTYPES[s.dtype]) for s in self.graph.inputs}
             values = start(weights, inputs)
             for step in program.steps:
+                loops = OPERATORS[step.node.op].loops
+                inside, kept = loops(step.make(values)) if loops else (0, 0)
                 step(values)
                 result = values.get(step.result)
                 sizes.append(result.numel() if isinstance(result, Tensor) else 0)
-        return max(_FEWEST, _NEAR * len(sizes) // sum(sizes))
+                sizes += [kept // max(1, inside)] * inside
+        return min(max(_FEWEST, _NEAR * len(sizes) // sum(sizes)), _MOST)
 
     def _answer(self, weights: Mapping[str, Tensor], record: Mapping[str, Tensor]) -> Tensor:
         return self.one(weights, record, training=False)

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from sandbox.submissions.graph import recurrent
 from sandbox.submissions.graph import written_out as own
 
 aten = torch.ops.aten
@@ -30,7 +31,8 @@ class Operator:
 
     `switched`: the function is told by us whether we are training. `pieces`: its result is a tuple, of
     which `getitem` nodes take one. `work`: operations per element of the result, where that is not one
-    and not counted by torch, from the positional arguments.
+    and not counted by torch, from the positional arguments. `loops`: from these, the steps of a loop inside
+    it and how many numbers they keep besides the result.
     """
 
     function: Callable[..., Any]
@@ -39,6 +41,7 @@ class Operator:
     switched: bool = False
     pieces: bool = False
     work: Callable[[tuple[Any, ...]], int] | None = None
+    loops: Callable[[tuple[Any, ...]], tuple[int, int]] | None = None
 
 
 def _window(args: tuple[Any, ...]) -> int:
@@ -59,6 +62,7 @@ _LOOK = "an index out of range is moved to the nearest place, so there is no err
 _MAKE = "made from numbers in the graph; no uninitialised memory"
 _WRITE = "gives a new tensor with a part replaced; the place is written in the graph"
 _DROP = "random only while training, from our generator, switched by us"
+_STEPS = "as many steps as the shape says, each of matrix products and gates; see `recurrent`"
 _DIVIDE = "floats divide by zero without an error; whole numbers only by a positive number in the graph"
 
 _UNARY = "float self"
@@ -85,6 +89,11 @@ _CONV_BACK = (
 _MAX_POOL = "float self, sizes kernel_size, sizes stride=, counts padding=, sizes dilation=, flag ceil_mode="
 _AVG_POOL = (
     "float self, sizes kernel_size, sizes stride=, counts padding=, flag ceil_mode=, flag count_include_pad="
+)
+
+_RECURRENT = (
+    "floats params, flag has_biases, size num_layers, share dropout, flag train, flag bidirectional, "
+    "flag batch_first"
 )
 
 OPERATORS: dict[str, Operator] = {
@@ -279,6 +288,23 @@ OPERATORS: dict[str, Operator] = {
         "written out as two matrix products and a softmax",
         switched=True,
     ),
+    # one step after the other
+    "aten.gru.input": Operator(
+        recurrent.gru,
+        "float input, float hx, " + _RECURRENT,
+        _STEPS,
+        switched=True,
+        pieces=True,
+        loops=recurrent.loops,
+    ),
+    "aten.lstm.input": Operator(
+        recurrent.lstm,
+        "float input, floats hx, " + _RECURRENT,
+        _STEPS,
+        switched=True,
+        pieces=True,
+        loops=recurrent.loops,
+    ),
     # windows over places
     "aten.conv1d.default": Operator(aten.conv1d.default, _CONV, _WINDOW),
     "aten.conv2d.default": Operator(aten.conv2d.default, _CONV, _WINDOW),
@@ -398,7 +424,7 @@ OPERATORS: dict[str, Operator] = {
         aten.select_scatter.default, "any self, any src, place dim, place index", _WRITE
     ),
     "aten.slice_scatter.default": Operator(
-        aten.slice_scatter.default,
+        own.slice_scatter,
         "any self, any src, place dim=, place? start=, place? end=, size step=",
         _WRITE,
     ),

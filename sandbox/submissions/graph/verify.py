@@ -40,12 +40,19 @@ _MAX_PROBLEMS = 20
 
 @dataclass(frozen=True)
 class Caps:
-    """How much one record may cost. `elements` is the largest tensor, `total` all of them together."""
+    """How much one record may cost. `elements` is the largest tensor, `total` all of them together.
+
+    `steps` are those of all loops inside operators: each takes about the time of a few nodes.
+    `pieces` are the results of operators that have several, also those that are empty. `flops` holds for the
+    work of the operators, and also for the numbers that they read.
+    """
 
     elements: int = 2**24
     total: int = 2**27
     flops: int = 10**10
     parameters: int = 10**8
+    steps: int = 10_000
+    pieces: int = 50_000
     dimensions: int = 12
 
 
@@ -105,7 +112,8 @@ class _MetaRun:
     def __init__(self, graph: RecordGraph, caps: Caps) -> None:
         self._graph, self._caps = graph, caps
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._elements = self._extra = 0
+        self._elements = self._extra = self._steps = 0
+        self._looked_at = self._pieces = 0
         self._counter = FlopCounterMode(display=False)
 
     def finish(self) -> Any:
@@ -130,19 +138,27 @@ class _MetaRun:
         )
         if why:
             raise _refused(place(node), why)
-        arguments = step.make(values) if operator.work else ()
+        arguments = step.make(values)
         try:
             step(values)
         except Exception as error:  # torch raises many kinds, and each is a refusal
             raise _refused(place(node), f"cannot run: {first_line(error)}") from None
         result = values[step.result]
+        self._looked_at += _numbers(arguments) if node.op != "getitem" else 0
+        self._pieces += len(result) if operator.pieces else 0
         for tensor in result if operator.pieces else (result,):
             self._count(node, tensor)
         if operator.work and isinstance(result, Tensor):
             self._extra += operator.work(arguments) * result.numel()
+        if operator.loops:
+            steps, kept = operator.loops(arguments)
+            self._steps, self._elements = self._steps + steps, self._elements + kept
         if isinstance(result, Tensor):
             self._shapes[node.name] = tuple(result.shape)
-        if self.flops > self._caps.flops or self._elements > self._caps.total:
+        spent = (self.flops, self._looked_at, self._elements, self._steps, self._pieces)
+        cap = self._caps
+        caps = (cap.flops, cap.flops, cap.total, cap.steps, cap.pieces)
+        if any(found > cap for found, cap in zip(spent, caps, strict=True)):
             raise _refused(
                 place(node), "by here one record costs more than the caps", "Make the model smaller."
             )
@@ -177,6 +193,13 @@ class _MetaRun:
         )
 
 
+def _numbers(argument: Any) -> int:
+    """How many numbers are in the tensors of an argument, or of a list of them."""
+    if isinstance(argument, tuple | list):
+        return sum(map(_numbers, argument))
+    return argument.numel() if isinstance(argument, Tensor) else 0
+
+
 def _dtypes(values: dict[Ref | WeightRef, Any]) -> Any:
     def dtype_of(ref: Ref | WeightRef) -> str:
         value = values[ref]
@@ -207,6 +230,7 @@ def _check_gradients(graph: RecordGraph) -> None:
     """The gradient of each of two records, as training takes it; raises Invalid when that cannot run."""
     program = Program(graph, training=True)
     at = [place(graph.nodes[0]) if graph.nodes else "output"]
+    learns: list[bool] = []
 
     def loss(
         learned: Mapping[str, Tensor], fixed: Mapping[str, Tensor], record: Mapping[str, Tensor]
@@ -217,6 +241,7 @@ def _check_gradients(graph: RecordGraph) -> None:
             step(values)
         at[0] = "the gradient of the graph"
         answer: Tensor = values[program.output]
+        learns.append(answer.requires_grad)
         return answer.sum()
 
     each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, None, 0), randomness="different")
@@ -228,6 +253,12 @@ def _check_gradients(graph: RecordGraph) -> None:
             each(learned, weights, pairs)
         except Exception as error:  # torch raises many kinds, and each is a refusal
             raise _refused(at[0], f"cannot be trained record by record: {first_line(error)}") from None
+    if not any(learns):
+        raise _refused(
+            "output",
+            "does not depend on any trainable weight in a way that it could learn from",
+            "Let the answer come from an nn.Parameter, without detach() or a comparison in between.",
+        )
 
 
 def _meta_weights(graph: RecordGraph) -> dict[str, Tensor]:

@@ -164,6 +164,16 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return chosen.reshape(shape).movedim(dimension + 1, -1)
 
 
+def slice_scatter(
+    self: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """`self` with a slice of it replaced; torch does not compare the shapes where tensors have no values."""
+    if torch.ops.aten.slice.Tensor(self, dim, start, end, step).shape != src.shape:
+        raise ValueError("a slice is replaced by something of another shape")
+    written: Tensor = torch.ops.aten.slice_scatter.default(self, src, dim, start, end, step)
+    return written
+
+
 def split(self: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
     _few(-(-self.shape[dim] // split_size))
     return torch.split(self, split_size, dim)

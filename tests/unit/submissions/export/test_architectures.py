@@ -97,7 +97,8 @@ class Recurrent(nn.Module):
         super().__init__()
         self.words = nn.Embedding(257, 4)
         self.read = kind(4, 5, batch_first=True, **settings)
-        self.head = nn.Linear(5 * (2 if settings.get("bidirectional") else 1), inputs.outputs)
+        size = settings.get("proj_size") or 5
+        self.head = nn.Linear(size * (2 if settings.get("bidirectional") else 1), inputs.outputs)
 
     def forward(self, note):
         states, _ = self.read(self.words(note))
@@ -199,6 +200,7 @@ ARCHITECTURES = {
     "resnet": (NUMBERS, ResidualTable),
     "gru": (TEXT, lambda inputs: Recurrent(inputs, nn.GRU, bidirectional=True)),
     "lstm": (TEXT, lambda inputs: Recurrent(inputs, nn.LSTM, num_layers=2, dropout=0.1)),
+    "projected_lstm": (TEXT, lambda inputs: Recurrent(inputs, nn.LSTM, proj_size=2, bidirectional=True)),
     "rnn": (TEXT, lambda inputs: Recurrent(inputs, nn.RNN)),
     "transformer": (TEXT, Encoder),
     "tab_transformer": (TABLE, lambda inputs: Tokens(inputs, numbers_apart=True)),

@@ -174,6 +174,27 @@ CASES |= {
         (S(1, 3, 4), S(1, 3, 4), S(1, 3, 4), None, 0.0, True),
         (S(1, 3, 4), S(1, 3, 4), S(1, 3, 4), W(3, 3), {"scale": 0.5}),
     ],
+    "aten.gru.input": [
+        (S(1, 3, 4), W(1, 1, 2), (W(6, 4), W(6, 2), W(6), W(6)), True, 1, 0.0, True, False, True),
+        (S(3, 1, 4), W(4, 1, 2), (W(6, 4), W(6, 2)) * 4, False, 2, 0.0, True, True, False),
+        (S(1, 6, 2), W(1, 1, 2), (W(6, 2), S(6, 2), W(6), W(6)), True, 1, 0.0, True, False, True),
+    ],
+    "aten.lstm.input": [
+        (
+            S(1, 3, 4),
+            (W(1, 1, 2), W(1, 1, 2)),
+            (W(8, 4), W(8, 2), W(8), W(8)),
+            True,
+            1,
+            0.0,
+            True,
+            False,
+            True,
+        ),
+        (S(3, 1, 4), (W(4, 1, 2), W(4, 1, 2)), (W(8, 4), W(8, 2)) * 4, False, 2, 0.0, True, True, False),
+        (S(1, 12, 1), (W(1, 1, 3), W(1, 1, 3)), (S(12, 1), W(12, 3)), False, 1, 0.0, True, False, True),
+        (S(1, 3, 4), (W(1, 1, 1), W(1, 1, 2)), (W(8, 4), W(8, 1), W(1, 2)), False, 1, 0.0, True, False, True),
+    ],
     "aten.conv1d.default": [
         (S(1, 3, 4), W(2, 3, 3), W(2), (1,), (1,)),
         (S(1, 3, 4), W(3, 1, 2), None, (2,), (0,), (1,), 3),
@@ -268,6 +289,8 @@ CASES |= {
     "getitem": [],
 }
 MANY = {
+    "aten.gru.input",
+    "aten.lstm.input",
     "aten.max.dim",
     "aten.min.dim",
     "aten.split.Tensor",
