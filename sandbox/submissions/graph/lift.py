@@ -31,7 +31,7 @@ class Model:
         self.weights: dict[str, Tensor] = {name: every.pop(name) for name in self.trainable}
         self._fixed = every
         self._programs = {training: Program(graph, training=training) for training in (False, True)}
-        self._many = torch.func.vmap(self._answer, in_dims=(None, 0))
+        self._many = torch.func.vmap(self._answer)  # weights are not given: looking through them takes time
 
     def answers(self, features: Mapping[str, Tensor]) -> Tensor:
         """[n, outputs] for n records, each by itself, without dropout and without gradients."""
@@ -42,7 +42,7 @@ class Model:
         with torch.no_grad(), flushed():
             read = {s.name: torch.split(features[s.name], self._at_once) for s in self.graph.inputs}
             portions = (dict(zip(read, parts, strict=True)) for parts in zip(*read.values(), strict=True))
-            return torch.cat([self._many(self.weights, portion) for portion in portions])
+            return torch.cat([self._many(portion) for portion in portions])
 
     def one(self, weights: Mapping[str, Tensor], record: Mapping[str, Tensor], training: bool) -> Tensor:
         """[outputs] for one record without a batch dimension: what to give to `vmap` and `grad`.
@@ -74,8 +74,8 @@ class Model:
                 sizes += [kept // max(1, inside)] * inside
         return min(max(_FEWEST, _NEAR * len(sizes) // sum(sizes)), _MOST)
 
-    def _answer(self, weights: Mapping[str, Tensor], record: Mapping[str, Tensor]) -> Tensor:
-        return self.one(weights, record, training=False)
+    def _answer(self, record: Mapping[str, Tensor]) -> Tensor:
+        return self.one(self.weights, record, training=False)
 
 
 @contextmanager

@@ -57,12 +57,12 @@ def feature_dropout(input: Tensor, p: float, *, training: bool) -> Tensor:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """One product of two matrices: torch's own goes record by record for views of another order.
 
-    The bias is added in place, to a result that nobody else has: under `vmap` torch would copy it first.
+    The bias is not added in place: a record may bring its own to a product that all records share.
     """
     if weight.dim() != 2:
         raise ValueError("a weight of a linear layer has two dimensions")
     answer = torch.mm(input.reshape(-1, input.shape[-1]).contiguous(), weight.t())
-    answer = answer if bias is None else answer.add_(bias)
+    answer = answer if bias is None else answer + bias
     return answer.reshape(*input.shape[:-1], weight.shape[0])
 
 

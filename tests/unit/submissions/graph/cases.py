@@ -161,7 +161,7 @@ CASES |= {
     "aten.argmin.default": [(X, 1)],
     "aten.any.dim": [(B, 1)],
     "aten.all.dim": [(B, 1)],
-    "aten.linear.default": [(X, W(5, 12), W(5)), (S(1, 3, 4), W(2, 4))],
+    "aten.linear.default": [(X, W(5, 12), W(5)), (S(1, 3, 4), W(2, 4)), (W(1, 4), W(12, 4), S(12))],
     "aten.matmul.default": [(S(1, 3, 4), W(4, 2)), (S(1, 3, 4), S(1, 4, 3)), (X, W(12))],
     "aten.mm.default": [(X, W(12, 2))],
     "aten.bmm.default": [(S(2, 2, 3), S(2, 3, 2)), (S(1, 3, 4), W(1, 4, 2))],
