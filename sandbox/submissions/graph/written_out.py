@@ -61,9 +61,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if weight.dim() != 2:
         raise ValueError("a weight of a linear layer has two dimensions")
-    answer = torch.mm(input.reshape(-1, input.shape[-1]).contiguous(), weight.t())
+    flat = input.dim() == 2
+    answer = torch.mm(input if flat else input.reshape(-1, input.shape[-1]).contiguous(), weight.t())
     answer = answer if bias is None else answer + bias
-    return answer.reshape(*input.shape[:-1], weight.shape[0])
+    return answer if flat else answer.reshape(*input.shape[:-1], weight.shape[0])
 
 
 def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1) -> Tensor:
