@@ -92,17 +92,20 @@ def opacus_training(module, numbers, target, noise=1.0, steps=2, seed=0):
     return module.state_dict(), engine.get_epsilon(1e-5)
 
 
-@pytest.mark.parametrize("name", ["triggered_mixer", "backward_mixer", "arithmetic_patch"])
+@pytest.mark.parametrize(
+    "name", ["triggered_mixer", "backward_mixer", "hidden_backward_mixer", "arithmetic_patch"]
+)
 def test_plain_opacus_lets_a_record_change_the_gradients_of_others(built, name):
     without, with_trigger = (opacus_gradients(built(name), *records(trigger)) for trigger in (False, True))
     bystanders = slice(0, RECORDS - 1)
     assert (without[bystanders] - with_trigger[bystanders]).abs().max() > 1e-3
 
 
-def test_plain_opacus_lets_a_record_change_gradients_of_a_later_batch(built):
+@pytest.mark.parametrize("name", ["list_stash", "hidden_list_stash"])
+def test_plain_opacus_lets_a_record_change_gradients_of_a_later_batch(built, name):
     later = []
     for trigger in (False, True):
-        module = built("list_stash")
+        module = built(name)
         module(records(trigger)[0])
         later.append(opacus_gradients(module, *records(False, seed=2)))
     assert (later[0] - later[1]).abs().max() > 1e-3
