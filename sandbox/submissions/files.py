@@ -13,12 +13,33 @@ from sandbox.errors import Invalid, NotFound, Problem
 MAX_FILES = 32
 MAX_BYTES = 1_000_000
 _IGNORED = frozenset({"__pycache__"})
+SAVED = frozenset(
+    {
+        ".pt",
+        ".pt2",
+        ".pth",
+        ".ckpt",
+        ".pkl",
+        ".pickle",
+        ".joblib",
+        ".dill",
+        ".skops",
+        ".onnx",
+        ".h5",
+        ".keras",
+    }
+)
+"""Endings of files in which programs save models. Nothing here opens one, so none is taken in."""
+_SAVED_STARTS = (*(b"\x80" + bytes([protocol]) for protocol in range(2, 6)), b"PK\x03\x04", b"PK\x05\x06")
+"""How pickles and zip archives begin, which those files are under any name."""
+_NOT_SAVED = "Remove it, and hand in model.py with build(inputs), or a recipe: weights are learned here."
 
 
 def read(folder: Path) -> dict[str, bytes]:
     """Relative path -> bytes for every file below `folder`, except hidden ones and Python's caches.
 
-    Raises NotFound for a folder that is not there, Invalid for links, odd files and too much of anything.
+    Raises NotFound for a folder that is not there, Invalid for links, odd files, saved models and too much
+    of anything. A saved model is known by its name, unopened, or by its first bytes.
     """
     if not folder.is_dir():
         raise NotFound("submission folder", str(folder))
@@ -68,6 +89,8 @@ def _ignored(name: str) -> bool:
 
 
 def _read_one(path: Path, left: int) -> bytes | Problem:
+    if path.suffix.lower() in SAVED:
+        return Problem("", "a saved model, which is never opened here", _NOT_SAVED)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -78,4 +101,6 @@ def _read_one(path: Path, left: int) -> bytes | Problem:
         content = file.read(left + 1)
     if len(content) > left:
         return Problem("", f"takes the submission past {MAX_BYTES // 1000} kB", "Weights and data stay out.")
+    if content.startswith(_SAVED_STARTS):
+        return Problem("", "a pickle or an archive, which is never opened here", _NOT_SAVED)
     return content
