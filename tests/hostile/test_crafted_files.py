@@ -1,7 +1,7 @@
 """Saved models (.pt2, .pt, pickles) that would run code when opened: refused by name, and never opened.
 
-Each is made by the library that would open it, and carries an object that makes a marker file when it is
-unpickled. One test opens them, to show that they would.
+Each carries an object that makes a marker when it is unpickled. One test opens a pickle and a file of
+torch.save, to show that they would; the .pt2 has only the layout of one, since a name is all that is read.
 """
 
 import ast
@@ -53,7 +53,7 @@ def archive(**entries):
 
 
 def exported(marker):
-    """A .pt2 as torch.export writes it, whose sample inputs are a pickle of ours."""
+    """The layout of a .pt2 of torch.export, with a pickle of ours where its sample inputs are."""
     return archive(
         archive__archive_format="pt2",
         archive__data__sample_inputs__model="",
