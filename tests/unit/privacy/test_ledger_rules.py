@@ -235,7 +235,9 @@ def test_charges_hold_events_and_never_an_epsilon(store, card, opened):
     assert "epsilon" not in text
 
 
-def test_a_reservation_that_was_never_touched_may_be_released_and_counts_no_more(store, card, opened, operator):
+def test_a_reservation_that_was_never_touched_may_be_released_and_counts_no_more(
+    store, card, opened, operator
+):
     opened(card())
     charge = reserve(store)
     released = ledger.release(store, charge.id, "  the machine was lost ", operator)

@@ -19,7 +19,8 @@ INPUTS = Inputs("multiclass", 3, numbers=32)
 
 LINE, IMAGE, CUBE, WORDS = (4, 8), (4, 4, 2), (2, 2, 2, 4), (4, 8)
 BUILT = {
-    "Linear": ((32,), (32, 5)), "Embedding": ((32,), (10, 4)), "Conv1d": (LINE, (4, 4, 3)), "Conv2d": (IMAGE, (4, 4, 2)),
+    "Linear": ((32,), (32, 5)), "Embedding": ((32,), (10, 4)), "Conv1d": (LINE, (4, 4, 3)),
+    "Conv2d": (IMAGE, (4, 4, 2)),
     "Conv3d": (CUBE, (2, 2, 2)), "ConvTranspose1d": (LINE, (4, 4, 3)), "ConvTranspose2d": (IMAGE, (4, 4, 2)),
     "MaxPool1d": (LINE, (2,)), "MaxPool2d": (IMAGE, (2,)), "AvgPool1d": (LINE, (2,)), "AvgPool2d": (IMAGE, (2,)),
     "AdaptiveAvgPool1d": (LINE, (2,)), "AdaptiveAvgPool2d": (IMAGE, (1,)), "Upsample": (IMAGE, (None, 2)),
