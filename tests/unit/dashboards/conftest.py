@@ -48,7 +48,12 @@ class MadeUp:
         )
         with self.store.transaction() as tx:
             tx.add(record, Event("dana", "dataset added", name))
-            budget = {"pool": f"training:{name}_people", "epsilon": epsilon, "delta": 1e-6, "order": 9.0}
+            budget = {
+                "pool": f"training:{name}_people",
+                "epsilon": epsilon,
+                "delta": 1e-6,
+                "rule": {"rule": "filter", "order": 9.0},
+            }
             tx.connection.execute(sa.insert(tables.budgets), [budget])
         return record
 
@@ -60,7 +65,12 @@ class MadeUp:
         )
         with self.store.transaction() as tx:
             tx.add(wave, Event("dana", f"wave {state}", wave.id))
-            pool = {"pool": f"held-out:{dataset}_people/{name}", "epsilon": 3.0, "delta": 1e-6, "order": 9.0}
+            pool = {
+                "pool": f"held-out:{dataset}_people/{name}",
+                "epsilon": 3.0,
+                "delta": 1e-6,
+                "rule": {"rule": "filter", "order": 9.0},
+            }
             if state is WaveState.ACCEPTED:
                 tx.connection.execute(sa.insert(tables.budgets), [pool])
         return wave

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sandbox.catalogue.card import Guarantee
 from sandbox.lifecycle import RunState, Standing, SubmissionState, WaveState
 from sandbox.privacy import ledger
 from sandbox.records import Dataset, Event, ModelVersion, Submission, TrainingRun, Wave
@@ -33,7 +34,7 @@ def settings():
 
 @pytest.fixture
 def card():
-    guarantee = SimpleNamespace(epsilon=3.0, delta=1e-6)
+    guarantee = Guarantee(epsilon=3.0, delta=1e-6)
     return SimpleNamespace(
         population="crimes", unit="crime_id", recurs=False, max_rows_per_unit=1, groups=("district",),
         task=lambda name: SimpleNamespace(kind="binary"),
