@@ -6,6 +6,7 @@ Two rules, both sound however later requests depend on earlier results: a filter
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ from sandbox.privacy.slots import Slot, SlotPlan
 from sandbox.records import Json
 
 Rule = RenyiFilter | SlotPlan
+
+MOST = 1_000_000
+"""No count of what fits goes above this."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,18 @@ class Budget:
                 return max(free, default=0.0)
 
     def fits(self, event: Json, held: Held) -> int:
-        """How many more such events the budget takes, one after another."""
+        """How many more such events the budget takes, one after another; MOST where there is no end to them."""
         match self.rule:
             case RenyiFilter() as rule:
                 cost = rule.used({accounting.canonical(event): 1})
-                left = rule.bound(self.epsilon, self.delta) - rule.used(held.events)
-                return int(max(0.0, left) / cost)
+                bound, used = rule.bound(self.epsilon, self.delta), rule.used(held.events)
+                if used + cost > bound or cost * MOST <= bound - used:
+                    return 0 if used + cost > bound else MOST
+                # The division rounds: what decides is what `place` would find before the last of them.
+                count = max(0, int((bound - used) / cost) - 1)
+                while self._used_with(event, count, held) + cost <= bound:
+                    count += 1
+                return count
             case SlotPlan() as plan:
                 free = (s for s in plan.free(held.slots) if dominates(s.event, event))
                 return sum(slot.count - held.slots.get(slot.name, 0) for slot in free)
@@ -137,6 +147,12 @@ class Budget:
                 "allows; a budget never shrinks below what is spent."
             )
         return lower
+
+    def _used_with(self, event: Json, count: int, held: Held) -> float:
+        assert isinstance(self.rule, RenyiFilter)
+        events = Counter(held.events)
+        events[accounting.canonical(event)] += count
+        return self.rule.used(events)
 
     def _as_gaussian(self, cost: float) -> float:
         """A Rényi cost in the words of a request: see `gaussian_epsilon`."""

@@ -198,13 +198,28 @@ def calibration(store: Store, pool: str) -> Callable[[float, float, float, int],
 def status(store: Store, pool: str) -> BudgetStatus:
     """How this pool stands; raises NotFound when it has no budget."""
     with store.reading() as view:
-        return _status(budget_of(view, pool), held(view, pool))
+        return status_of(budget_of(view, pool), held(view, pool))
 
 
 def statuses(store: Store) -> list[BudgetStatus]:
     """How every pool stands, ordered by name."""
     with store.reading() as view:
-        return [_status(budget, held(view, budget.pool)) for budget in budgets(view)]
+        return [status_of(budget, held(view, budget.pool)) for budget in budgets(view)]
+
+
+def status_of(budget: Budget, found: Held) -> BudgetStatus:
+    """How a pool with this budget and these charges stands."""
+    rule, spent = budget.rule, budget.epsilon * budget.share(found)
+    order: float | None = None
+    slots: tuple[SlotUse, ...] = ()
+    if isinstance(rule, RenyiFilter):
+        order = rule.order
+    else:
+        slots = tuple(SlotUse(slot.name, slot.count, found.slots.get(slot.name, 0)) for slot in rule.slots)
+    return BudgetStatus(
+        budget.pool, budget.epsilon, budget.delta, spent, budget.epsilon - spent, found.charges,
+        budget.largest(found), order, slots,
+    )  # fmt: skip
 
 
 def budgets(view: Transaction) -> Iterator[Budget]:
@@ -289,20 +304,6 @@ def _words(budget: Budget) -> str:
     rule = budget.rule
     kept = "a filter" if isinstance(rule, RenyiFilter) else f"a plan of {rule.total} slots"
     return f"ε = {budget.epsilon:g} at δ = {budget.delta:g} by {kept}"
-
-
-def _status(budget: Budget, found: Held) -> BudgetStatus:
-    rule, spent = budget.rule, budget.epsilon * budget.share(found)
-    order: float | None = None
-    slots: tuple[SlotUse, ...] = ()
-    if isinstance(rule, RenyiFilter):
-        order = rule.order
-    else:
-        slots = tuple(SlotUse(slot.name, slot.count, found.slots.get(slot.name, 0)) for slot in rule.slots)
-    return BudgetStatus(
-        budget.pool, budget.epsilon, budget.delta, spent, budget.epsilon - spent, found.charges,
-        budget.largest(found), order, slots,
-    )  # fmt: skip
 
 
 def _lowers(reserved: Json, event: Json) -> bool:
