@@ -1,0 +1,51 @@
+"""How is an epsilon said? In one form on every screen, so that a promise is never taken for a reading.
+
+There are four kinds, and each epsilon is one of them:
+
+* *promised*: the filter's or plan's. It holds whatever is asked, in whatever order, for ever.
+* *of one training or release alone*: its parameters were fixed before it began; what else ran is not in it.
+* FIXED: all charges together, as if nothing had depended on an earlier result. Nobody promised it.
+* *odometer*: how far the running total of the charges has come, at one Rényi order.
+"""
+
+from __future__ import annotations
+
+PROMISED = "promised ε"
+ALONE = "ε of this alone"
+FIXED = "if parameters had been fixed in advance"
+ODOMETER = "odometer"
+
+PROMISE_NOTE = "The promise holds whatever is asked, in whatever order."
+USED_NOTE = "Used is a share of the promise by Rényi cost, not the epsilon of what was released so far."
+ODOMETER_NOTE = (
+    "The odometer is the running total at one Rényi order, as an ε: what is released before it passes a level "
+    "named in advance keeps that ε. It reads what was charged and promises nothing about what comes."
+)
+FIXED_NOTE = f"“{FIXED[0].upper()}{FIXED[1:]}” is hindsight: later requests depend on earlier results."
+
+
+def neighbours(adjacency: str, unit: str) -> str:
+    """Which populations are compared: `add or remove one pupil`, `replace one pupil`."""
+    verb = {"add/remove": "add or remove", "replace-one": "replace"}.get(adjacency, adjacency)
+    return f"{verb} one {unit.replace('_', ' ')}"
+
+
+def stated(epsilon: float, delta: float, adjacency: str, unit: str) -> str:
+    """`ε = 0.998 at δ = 1e-06, add or remove one pupil`: no epsilon is shown with less beside it."""
+    return f"{number(epsilon)} at δ = {delta:.2g}, {neighbours(adjacency, unit)}"
+
+
+def number(epsilon: float) -> str:
+    """`ε = 0.998`, in four digits, rounded up: never less than is meant."""
+    return f"ε = {rounded_up(epsilon):.4g}"
+
+
+def used(share: float, epsilon: float) -> str:
+    """`40.0 % of the promised ε = 8 used`: how full a budget is, in words that cannot be read as an odometer."""
+    return f"{100 * share:.1f} % of the {PROMISED} = {epsilon:g} used"
+
+
+def rounded_up(epsilon: float) -> float:
+    """To four significant digits, up."""
+    rounded = float(f"{epsilon:.4g}")
+    return rounded if rounded >= epsilon else float(f"{epsilon * (1 + 5e-4):.4g}")
