@@ -131,6 +131,11 @@ def epsilon_of(
     return _epsilon(canonical(compose(events)), checks.share(delta, "A delta"), method, adjacency)
 
 
+def pld_grid(events: Iterable[Json], delta: float) -> float:
+    """To multiples of what losses are rounded when `epsilon_of` these events; for who replays them elsewhere."""
+    return _grid(epsilon_of(events, delta, "rdp"))
+
+
 def has_pld(event: Json) -> bool:
     """Whether privacy loss distributions can account for this event: not for "best of K"."""
     if event["event"] == "Composed":
@@ -202,15 +207,18 @@ def _epsilon(event: str, delta: float, method: Method, adjacency: Adjacency) -> 
     try:
         if method == "rdp":
             return float(rdp.RdpAccountant(_WHOLE_ORDERS, **neighbours).compose(whole).get_epsilon(delta))
-        classic = rdp.RdpAccountant(_WHOLE_ORDERS).compose(whole).get_epsilon(delta)
-        # Losses are rounded to a grid, pessimistically: dp_accounting's 1e-4, or 0.02 % of a large epsilon.
-        grid = min(0.01, max(1e-4, 2e-4 * classic))
+        grid = _grid(float(rdp.RdpAccountant(_WHOLE_ORDERS).compose(whole).get_epsilon(delta)))
         accountant = pld.PLDAccountant(value_discretization_interval=grid, **neighbours)
         return float(accountant.compose(whole).get_epsilon(delta))
     except UnsupportedEventError:
         raise Refused(
             f"{method.upper()} cannot account for these events under {adjacency} adjacency."
         ) from None
+
+
+def _grid(classic: float) -> float:
+    """Losses are rounded to a grid, pessimistically: dp_accounting's 1e-4, or 0.02 % of a large epsilon."""
+    return min(0.01, max(1e-4, 2e-4 * classic))
 
 
 def _enough_noise(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
