@@ -1,12 +1,4 @@
-"""What was charged to these people: when, by whom, for what, and how far had the odometer come by then?
-
-The odometer is a running total, not a promise. At one Rényi order, fixed with the pool (the filter's own; under a
-plan of slots the one that a filter would have), it sums what the charges cost now that they are settled, and says
-the sum as an epsilon. Its meaning: for a level named in advance, all that is released before the total passes it
-is (epsilon of that level, delta)-DP, however requests depended on results (Feldman and Zrnic 2021, arXiv
-2008.11193: stopping there is a filter). It is no statement at a moment chosen by what was seen: filters and
-odometers are two things (Rogers, Roth, Ullman and Vadhan 2016, arXiv 1605.08294).
-"""
+"""What was charged to these people: when, by whom, for what, and how far had the odometer come by then?"""
 
 from __future__ import annotations
 
@@ -15,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import sqlalchemy as sa
 
 from sandbox.audit import Line
 from sandbox.lifecycle import ChargeState
 from sandbox.privacy import accounting, ledger
-from sandbox.privacy.budgets import Budget
-from sandbox.privacy.filter import RenyiFilter, order_for, rdp_bound
+from sandbox.privacy.odometer import Odometer
 from sandbox.records import Charge, Json
 from sandbox.storage import tables
 
@@ -66,28 +58,15 @@ def history(store: Store, pool: str) -> list[Entry]:
     with store.reading() as view:
         budget = ledger.budget_of(view, pool)
         charges, lines = view.all(Charge, pool=pool), _lines(view, pool)
-    order = odometer_order(budget)
+    odometer = Odometer.of(budget)
     first = {charge.id: lines[charge.id][0].number if lines[charge.id] else 0 for charge in charges}
     entries: list[Entry] = []
-    total = 0.0
+    total = np.zeros(len(odometer.levels))
     for charge in sorted(charges, key=lambda c: (first[c.id], c.reserved_at, c.id)):
         if charge.state is not ChargeState.RELEASED:
-            total += accounting.rdp_at(charge.event, order)
-        reading = odometer_reading(total, order, budget.delta)
-        entries.append(_entry(len(entries) + 1, charge, lines[charge.id], reading))
+            total = total + odometer.cost(accounting.canonical(charge.event))
+        entries.append(_entry(len(entries) + 1, charge, lines[charge.id], odometer.level(total)))
     return entries
-
-
-def odometer_order(budget: Budget) -> float:
-    """The Rényi order of the pool's odometer: a function of its budget alone."""
-    if isinstance(budget.rule, RenyiFilter):
-        return budget.rule.order
-    return order_for(budget.epsilon, budget.delta)
-
-
-def odometer_reading(total: float, order: float, delta: float) -> float:
-    """A Rényi total at `order` as an epsilon at `delta`; under a filter, a full budget reads the promise."""
-    return max(0.0, total - rdp_bound(0.0, delta, order)) if total else 0.0
 
 
 def mechanism_of(event: Json) -> Mechanism:

@@ -20,7 +20,7 @@ from sandbox.privacy import accounting, ledger
 from sandbox.privacy.budgets import Budget, Held
 from sandbox.privacy.filter import RenyiFilter
 from sandbox.privacy.gaussian_dp import central_limit_mu, dominating_mu
-from sandbox.privacy.history import odometer_order, odometer_reading
+from sandbox.privacy.odometer import Odometer
 from sandbox.records import Charge, Dataset, Json
 from sandbox.storage import tables
 
@@ -33,12 +33,12 @@ class Readings:
     """What was charged so far, at `delta`, by several rulers; every one is empty of promise.
 
     `pld`, `pld_replace_one`, `rdp` and the two mu hold if parameters had been fixed in advance; None is "no
-    such figure" ("best of K" has no privacy loss distribution). `odometer` is at Rényi order `order`.
+    such figure" ("best of K" has no privacy loss distribution). For
+    `odometer` see the module of that name.
     """
 
     delta: float
     odometer: float
-    order: float
     pld: float | None
     pld_replace_one: float | None
     rdp: float
@@ -87,12 +87,10 @@ def report(store: Store, pool: str) -> Report:
 
 def readings(budget: Budget, found: Held) -> Readings:
     """Every ruler laid on what is held."""
-    event, order, delta = composed(found), odometer_order(budget), budget.delta
-    total = accounting.rdp_at(event, order) if found.charges else 0.0
+    event, delta = composed(found), budget.delta
     return Readings(
         delta=delta,
-        odometer=odometer_reading(total, order, delta),
-        order=order,
+        odometer=Odometer.of(budget).reading(found.events),
         pld=_epsilon(event, delta, "pld", "add/remove"),
         pld_replace_one=_epsilon(event, delta, "pld", "replace-one"),
         rdp=_epsilon(event, delta, "rdp", "add/remove") or 0.0,

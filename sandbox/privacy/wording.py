@@ -5,21 +5,20 @@ There are four kinds, and each epsilon is one of them:
 * *promised*: the filter's or plan's. It holds whatever is asked, in whatever order, for ever.
 * *of one training or release alone*: its parameters were fixed before it began; what else ran is not in it.
 * FIXED: all charges together, as if nothing had depended on an earlier result. Nobody promised it.
-* *odometer*: how far the running total of the charges has come, at one Rényi order.
+* *odometer*: how far the running total of the charges has come (see `odometer`).
 """
 
 from __future__ import annotations
 
 PROMISED = "promised ε"
-ALONE = "ε of this alone"
 FIXED = "if parameters had been fixed in advance"
 ODOMETER = "odometer"
 
 PROMISE_NOTE = "The promise holds whatever is asked, in whatever order."
 USED_NOTE = "Used is a share of the promise by Rényi cost, not the epsilon of what was released so far."
 ODOMETER_NOTE = (
-    "The odometer is the running total at one Rényi order, as an ε: what is released before it passes a level "
-    "named in advance keeps that ε. It reads what was charged and promises nothing about what comes."
+    "The odometer is the running total of the charges: what is released before it passes a level named in advance "
+    "keeps that ε. It is a reading, and promises nothing about what comes."
 )
 FIXED_NOTE = f"“{FIXED[0].upper()}{FIXED[1:]}” is hindsight: later requests depend on earlier results."
 
@@ -40,9 +39,14 @@ def number(epsilon: float) -> str:
     return f"ε = {rounded_up(epsilon):.4g}"
 
 
-def used(share: float, epsilon: float) -> str:
-    """`40.0 % of the promised ε = 8 used`: how full a budget is, in words that cannot be read as an odometer."""
-    return f"{100 * share:.1f} % of the {PROMISED} = {epsilon:g} used"
+def alone(what: str) -> str:
+    """`ε of this training alone`: of one thing, whatever else was charged."""
+    return f"ε of this {what} alone"
+
+
+def part(share: float, epsilon: float) -> str:
+    """`40.0 % of the promised ε = 8`: how full a budget is, in words that cannot be read as an odometer."""
+    return f"{100 * share:.1f} % of the {PROMISED} = {epsilon:g}"
 
 
 def rounded_up(epsilon: float) -> float:
