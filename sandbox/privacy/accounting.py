@@ -155,14 +155,20 @@ def rdp_at_text(event: str, order: float) -> float:
 
     if not (math.isfinite(order) and order > 1):
         raise Refused(f"A Rényi order is above 1, not {order}.")
-    # "Best of K" is bounded through the best of several orders; everything else through this one alone.
-    others = [o for o in _WHOLE_ORDERS if o != order] if '"RepeatAndSelect"' in event else []
-    accountant = rdp.RdpAccountant([order, *others])
+    accountant = rdp.RdpAccountant(rdp_orders(event, order))
     accountant.compose(to_dp_event(json.loads(event)))
     cost = float(accountant._rdp[0])
     if not cost >= 0:
         raise Refused("The Rényi cost of this event cannot be computed at the pool's order.")
     return cost
+
+
+def rdp_orders(event: str, order: float) -> list[float]:
+    """The orders at which this event (as JSON text) is accounted to have its bound at the first of them.
+
+    "Best of K" is bounded through the best of several orders; everything else through this one alone.
+    """
+    return [order, *(o for o in _WHOLE_ORDERS if o != order)] if '"RepeatAndSelect"' in event else [order]
 
 
 def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
