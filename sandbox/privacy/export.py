@@ -40,9 +40,9 @@ for pool in json.load(open(sys.argv[1]))["pools"]:
     again = {}
     if pool["rule"]["rule"] == "filter":
         order = pool["rule"]["order"]
-        accountant = rdp.RdpAccountant([order])
+        accountant = rdp.RdpAccountant(pool["totals"]["rdp_orders"])
         for e in counted: accountant.compose(e)
-        # RdpAccountant._rdp[0] is the total at the one order; its epsilon at the pool's delta must stay within:
+        # _rdp[0] is the total at the first order, the filter's; the filter keeps it at most:
         bound = pool["epsilon"] - math.log1p(-1 / order) + math.log(pool["delta"] * order) / (order - 1)
         again["rdp_total"], again["rdp_bound"] = float(accountant._rdp[0]), bound
     else:
@@ -115,6 +115,7 @@ def _pool(budget: Budget, found: Any, entries: list[Entry], unit: str) -> Json:
         totals["pld_grid"] = accounting.pld_grid([event], budget.delta) if found.charges else GRID
     if isinstance(budget.rule, RenyiFilter):
         totals["rdp_total"] = budget.rule.used(found.events)
+        totals["rdp_orders"] = accounting.rdp_orders(" ".join(found.events), budget.rule.order)
         totals["rdp_bound"] = budget.rule.bound(budget.epsilon, budget.delta)
     else:
         rule["slots"] = [{**slot, "dp_event": dp_event_json(slot["event"])} for slot in rule["slots"]]

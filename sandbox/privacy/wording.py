@@ -10,6 +10,8 @@ There are four kinds, and each epsilon is one of them:
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, Context
+
 PROMISED = "promised ε"
 FIXED = "if parameters had been fixed in advance"
 ODOMETER = "odometer"
@@ -51,5 +53,4 @@ def part(share: float, epsilon: float) -> str:
 
 def rounded_up(epsilon: float) -> float:
     """To four significant digits, up."""
-    rounded = float(f"{epsilon:.4g}")
-    return rounded if rounded >= epsilon else float(f"{epsilon * (1 + 5e-4):.4g}")
+    return float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(repr(float(epsilon))))

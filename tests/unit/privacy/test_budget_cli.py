@@ -205,11 +205,13 @@ def test_the_history_lists_every_charge_in_order_with_the_running_odometer(ndl, 
     readings = [line["odometer"] for line in lines]
     assert 0 < readings[0] < readings[1] < readings[2] == readings[3] < 8
     assert (lines[3]["ended_by"], lines[3]["reason"]) == ("olga", "the machine was lost")
-    assert lines[1]["touched_at"] and not lines[0]["touched_at"]
+    assert lines[1]["touched_at"]
+    assert not lines[0]["touched_at"]
     text = words(ndl("history", POOL))
     assert "training m0, by wanda" in text
     assert "DP-SGD, noise 4.09, rate 0.02" in text
-    assert "150 settled" in text and "of 600" in text
+    assert "150 settled" in text
+    assert "of 600" in text
     assert "released, by olga: the machine was lost" in text
     assert "add or remove one pupil" in text
 

@@ -35,7 +35,8 @@ def test_what_is_left_after_it_is_what_the_ledger_says_after_it(store, card, ope
     found = quote(store, POOL, Request(noise=4.09, rate=0.02, steps=600))
     ledger.reserve(store, POOL, found.event, "pupil", "training m", "wanda")
     after = ledger.status(store, POOL)
-    assert found.own.promise and not found.other.promise
+    assert found.own.promise
+    assert not found.other.promise
     assert found.own.share == (0, pytest.approx(after.share))
     assert found.own.largest[1] == pytest.approx(after.largest)
     assert quote(store, POOL, Request(noise=4.09, rate=0.02, steps=600)).own.fits == found.own.fits - 1
@@ -56,7 +57,7 @@ def test_what_no_slot_takes_is_refused_with_the_noise_that_each_would_take(store
     assert "No free slot" in found.refusal
     with pytest.raises(NoSlot):
         ledger.reserve(store, POOL, found.event, "pupil", "training m", "wanda")
-    names = {name: noise for name, noise in found.to_fill}
+    names = dict(found.to_fill)
     again = quote(store, POOL, Request(noise=names["training"], rate=0.02, steps=100))
     assert (again.own.fits, again.refusal, again.to_fill) == (4, "", ())
     assert names["training"] > 1.0
