@@ -36,16 +36,14 @@ from torch.nn import functional as F
 
 from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph.lift import Model
-from sandbox.submissions.graph.verify import verify
-from sandbox.training import loop
+from sandbox.training import engines, loop
 from sandbox.training.gradients import record_gradients
-from sandbox.training.plan import Plan
 from sandbox.training.sampler import UnitRows
 
 GOAL, FLOOR_SECONDS, APART = 1.3, 0.003, 1e-4
 MOST_ROUNDS, ENOUGH_SECONDS = 50, 2.0
 SCORED, COMPARED = 8_192, 8
-PORTION_FLOATS = loop._GRADIENT_FLOATS
+PORTION_FLOATS = engines._GRADIENT_FLOATS
 
 Features = Mapping[str, Tensor]
 Row = dict[str, Any]
@@ -134,13 +132,12 @@ def goals_missed(row: Row) -> list[str]:
 
 
 def graph_step(model: Model, features: Features, target: Tensor, kind: str) -> Callable[[], object]:
-    """As the training takes it, in the training's own portions."""
+    """As the training takes it, by the training's own engine and portions."""
     everybody = np.arange(len(target))
     units = UnitRows(everybody, 1)
-    plan = Plan(1.0, 1e-6, len(target), 1, 1.0, 1, 1.0, 0.01, kind)
     weights = {name: model.weights[name] for name in model.trainable}
-    at_once = loop._units_at_once(weights, plan, verify(model.graph).values_per_record)
-    return lambda: loop.clipped_sums(model, weights, features, target, units, everybody, plan, at_once)
+    engine = engines.choose(model, kind)
+    return lambda: loop.clipped_sums(engine, weights, features, target, units, everybody, 1.0)
 
 
 def opacus_steps(

@@ -170,7 +170,6 @@ def _three_steps(made: Made, encoding: Encoding, chosen: plan.Plan) -> tuple[flo
         trained = loop.fit(
             Model(RecordGraph.from_bytes(made.data)), features, target, rows, short,
             Randomness.of_the_system(), lambda *_: ticks.append(time.perf_counter()),
-            made.checked.summary.values_per_record,
         )  # fmt: skip
     if not all(bool(torch.isfinite(values).all()) for values in trained.values()):
         raise Refused("After three steps a weight is not finite. Use a smaller learning rate or clip.")

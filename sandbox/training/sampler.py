@@ -32,6 +32,7 @@ class UnitRows:
         _, starts, sizes = np.unique(codes[order], return_index=True, return_counts=True)
         self._order, self._starts = order, starts
         self.sizes: Whole = np.minimum(sizes, limit).astype(np.int64)
+        self.most_rows = int(self.sizes.max(initial=1))
 
     def __len__(self) -> int:
         return len(self.sizes)

@@ -57,6 +57,19 @@ class Program:
         answer: Tensor = values[self.output]
         return answer
 
+    def tapped(
+        self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor], taps: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, tuple[Any, ...]]]:
+        """The same answer with `taps` added to the results of the nodes they name, and what these nodes were given."""
+        values, given = start(weights, inputs), {}
+        for step in self.steps:
+            if step.node.name in taps:
+                given[step.node.name] = step.make(values)
+            step(values)
+            if step.node.name in taps:
+                values[step.result] = values[step.result] + taps[step.node.name]
+        return values[self.output], given
+
 
 def run(
     graph: RecordGraph, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor], training: bool

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sandbox.submissions.graph.document import RecordGraph
-from sandbox.submissions.graph.interpret import Program, start
+from sandbox.submissions.graph.interpret import Program, Values, start
 from sandbox.submissions.graph.operators import DTYPES, OPERATORS
 
 _NEAR = 2**19
@@ -40,7 +41,7 @@ class Model:
             blank = {s.name: torch.zeros(s.shape, dtype=DTYPES[s.dtype]) for s in self.graph.inputs}
             return self.answers(blank)[:0] if blank else torch.zeros(0, 0)
         with torch.no_grad(), flushed():
-            read = {s.name: torch.split(features[s.name], self._at_once) for s in self.graph.inputs}
+            read = {s.name: torch.split(features[s.name], self.at_once) for s in self.graph.inputs}
             portions = (dict(zip(read, parts, strict=True)) for parts in zip(*read.values(), strict=True))
             return torch.cat([self._many(portion) for portion in portions])
 
@@ -52,20 +53,40 @@ class Model:
         inputs = {s.name: record[s.name].unsqueeze(0) for s in self.graph.inputs}
         return self._programs[training]({**self._fixed, **weights}, inputs).squeeze(0)
 
+    def tapped(
+        self,
+        weights: Mapping[str, Tensor],
+        record: Mapping[str, Tensor],
+        taps: Mapping[str, Tensor],
+        training: bool,
+    ) -> tuple[Tensor, dict[str, tuple[Any, ...]]]:
+        """As `one`, with `taps` added to the results of nodes, by name, and the arguments these nodes were given."""
+        inputs = {s.name: record[s.name].unsqueeze(0) for s in self.graph.inputs}
+        answer, given = self._programs[training].tapped({**self._fixed, **weights}, inputs, taps)
+        return answer.squeeze(0), given
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of what each input and node gives for one record, the leading 1 included; without nodes that give several."""
+        with torch.device("meta"), torch.no_grad():
+            values, found = self._unfilled(), {}
+            for step in self._programs[False].steps:
+                step(values)
+                result = values.get(step.result)
+                if isinstance(result, Tensor):
+                    found[step.node.name] = tuple(result.shape)
+        return found | {s.name: s.shape for s in self.graph.inputs}
+
     def graph_with(self, weights: Mapping[str, Tensor]) -> RecordGraph:
         """The graph with these trained weights; raises Invalid unless they fit and are finite."""
         return self.graph.with_values({name: w.detach().cpu().numpy() for name, w in weights.items()})
 
     @cached_property
-    def _at_once(self) -> int:
+    def at_once(self) -> int:
         """So many records that the values of one step stay near the processor: twice as fast for pictures."""
         sizes = [1]
         with torch.device("meta"), torch.no_grad():
-            program = self._programs[False]
-            weights = {w.name: torch.empty(w.shape, dtype=DTYPES[w.dtype]) for w in self.graph.weights}
-            inputs = {s.name: torch.empty(s.shape, dtype=DTYPES[s.dtype]) for s in self.graph.inputs}
-            values = start(weights, inputs)
-            for step in program.steps:
+            values = self._unfilled()
+            for step in self._programs[False].steps:
                 loops = OPERATORS[step.node.op].loops
                 inside, kept = loops(step.make(values)) if loops else (0, 0)
                 step(values)
@@ -73,6 +94,12 @@ class Model:
                 sizes.append(result.numel() if isinstance(result, Tensor) else 0)
                 sizes += [kept // max(1, inside)] * inside
         return min(max(_FEWEST, _NEAR * len(sizes) // sum(sizes)), _MOST)
+
+    def _unfilled(self) -> Values:
+        weights = {w.name: torch.empty(w.shape, dtype=DTYPES[w.dtype]) for w in self.graph.weights}
+        return start(
+            weights, {s.name: torch.empty(s.shape, dtype=DTYPES[s.dtype]) for s in self.graph.inputs}
+        )
 
     def _answer(self, record: Mapping[str, Tensor]) -> Tensor:
         return self.one(self.weights, record, training=False)

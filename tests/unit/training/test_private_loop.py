@@ -10,6 +10,7 @@ from sandbox.submissions import recipes
 from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph.lift import Model
 from sandbox.training import loop
+from sandbox.training.engines import Plain, Tapped
 from sandbox.training.gradients import loss_of_one, record_gradients
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
@@ -56,8 +57,10 @@ def start(model):
     return {name: weight.clone() for name, weight in model.weights.items()}
 
 
-def sums(model, features, target, units, drawn, plan, at_once=2):
-    return loop.clipped_sums(model, start(model), features, target, units, np.array(drawn), plan, at_once)
+def sums(model, features, target, units, drawn, plan, engine=Tapped):
+    chosen = engine(model, plan.loss)
+    chosen.records_at_once = 4  # more than one portion
+    return loop.clipped_sums(chosen, start(model), features, target, units, np.array(drawn), plan.clip)
 
 
 def by_hand(module, features, target, unit_rows, clip, kind):
@@ -83,11 +86,12 @@ def assert_close(found, expected):
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("clip", [0.05, 100.0])
-def test_units_are_averaged_clipped_and_summed_as_by_hand(kind, clip):
+@pytest.mark.parametrize("engine", [Plain, Tapped])
+def test_units_are_averaged_clipped_and_summed_as_by_hand(kind, clip, engine):
     inputs = Inputs(kind, 2 if kind == "multiclass" else 1, numbers=2, categories=(4,))
     features, target = records(kind)
     found = sums(
-        a_model(inputs), features, target, UnitRows(CODES, 2), [0, 1, 4], a_plan(clip=clip, loss=kind)
+        a_model(inputs), features, target, UnitRows(CODES, 2), [0, 1, 4], a_plan(clip=clip, loss=kind), engine
     )
     assert_close(found, by_hand(a_module(inputs), features, target, [[0, 1], [3], [7, 8]], clip, kind))
 

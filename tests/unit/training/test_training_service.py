@@ -13,7 +13,7 @@ from sandbox.records import AdmittedGraph, Charge, Event, ModelVersion, Submissi
 from sandbox.registry import registry
 from sandbox.roles import Role
 from sandbox.submissions import admission
-from sandbox.training import loop
+from sandbox.training import engines, loop
 from sandbox.training.service import TrainingFailed, train
 
 BIG = "[training]\nbatch_size = 100\nepochs = 4\n"
@@ -45,6 +45,21 @@ def test_a_submission_becomes_a_certified_candidate(clinic, mlflow_settings):
     again = clinic.train(submission)
     assert again == version
     assert len(clinic.store.all(Charge)) == 1
+
+
+def test_a_model_whose_quick_gradients_are_not_those_by_definition_is_refused_and_nothing_is_charged(
+    clinic, monkeypatch
+):
+    right = engines.Tapped.sums
+
+    def wrong(self, *given):
+        return {name: total * 1.01 for name, total in right(self, *given).items()}
+
+    submission = clinic.submit()
+    monkeypatch.setattr(engines.Tapped, "sums", wrong)
+    with pytest.raises(Refused, match=r"quick gradients of this model are 1\.0e-02 from those by definition"):
+        clinic.train(submission)
+    assert clinic.store.all(Charge) == []
 
 
 def test_the_charge_is_durable_before_a_record_is_read(clinic, monkeypatch):

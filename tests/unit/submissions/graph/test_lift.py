@@ -41,7 +41,7 @@ def test_no_records_get_no_answers():
 def test_many_records_are_answered_as_few_are(monkeypatch):
     lifted, batch = model("aten.relu.default"), features(300)
     whole = lifted.answers(batch)
-    monkeypatch.setitem(lifted.__dict__, "_at_once", 64)
+    monkeypatch.setitem(lifted.__dict__, "at_once", 64)
     torch.testing.assert_close(lifted.answers(batch), whole)
 
 

@@ -134,7 +134,7 @@ def test_a_layer_stays_one_node_whose_work_is_counted(kind):
 def test_scoring_takes_portions_that_fit_what_a_loop_keeps():
     def at_once(size):
         inputs = Inputs("binary", 1, arrays={"trend": (6,)})
-        return Model(export(Trend(nn.GRU(1, size, batch_first=True)), inputs))._at_once
+        return Model(export(Trend(nn.GRU(1, size, batch_first=True)), inputs)).at_once
 
     assert at_once(256) < at_once(64)
 
