@@ -101,10 +101,7 @@ def test_each_level_of_the_odometer_is_a_filter_of_that_epsilon_and_it_reads_the
 
 
 def test_the_odometers_ladder_depends_on_the_budget_alone(slots):
-    plan = [
-        SimpleNamespace(**{**vars(s), "event": dp_sgd_event(s.noise_multiplier, s.sampling_rate, s.steps)})
-        for s in slots
-    ]
+    plan = [Slot(s.name, s.count, dp_sgd_event(s.noise_multiplier, s.sampling_rate, s.steps)) for s in slots]
     assert Odometer.of(new_budget(POOL, 3, 1e-6)) is Odometer.of(new_budget("another", 3, 1e-6))
     assert len(Odometer.of(new_budget(POOL, 3, 1e-6)).levels) == STEPS
     assert len(Odometer.of(new_budget(POOL, 3, 1e-6, tuple(plan))).levels) == 3 * STEPS
