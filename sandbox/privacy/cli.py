@@ -87,14 +87,15 @@ def quote(box: Sandbox, /, pool: str | None, as_json: bool, **asked: Any) -> Non
 
 
 @budget.command()
-@click.argument("pool")
+@click.argument("pool", required=False)
 @AS_JSON
 @click.pass_obj
-def history(box: Sandbox, pool: str, as_json: bool) -> None:
+def history(box: Sandbox, pool: str | None, as_json: bool) -> None:
     """Every charge of POOL in order, with the running odometer."""
     from sandbox.privacy import ledger, reports, screens
     from sandbox.privacy.history import history as entries_of
 
+    pool = _pool(box, pool)
     entries = entries_of(box.store, pool)
     with box.store.reading() as view:
         delta, unit = ledger.budget_of(view, pool).delta, _unit(view, pool, reports.units)

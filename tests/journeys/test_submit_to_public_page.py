@@ -69,11 +69,16 @@ COMMANDS = [
     ["omar", "release", "admission/1"],
     ["omar", "site", "build"],
     ["dana", "budget", "show"],
+    ["ada", "budget", "quote", "--epsilon", "0.5", "--batch", "300", "--epochs", "3"],
+    ["dana", "budget", "history"],
+    ["dana", "budget", "forecast"],
+    ["dana", "budget", "export", "--out", "budget.json"],
+    ["worker", "budget", "release", "0123456789ab", "--reason", "The machine was lost."],
     ["omar", "audit", "show"],
     ["omar", "audit", "verify"],
     ["ada", "model", "show", "nobody/1"],
 ]
-EXPECTED = {12: 3, 15: 5, 27: 4}  # position in COMMANDS: exit code; all others 0
+EXPECTED = {12: 3, 15: 5, 29: 4, 32: 4}  # position in COMMANDS: exit code; all others 0
 
 
 @pytest.fixture(scope="module")
