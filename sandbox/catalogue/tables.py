@@ -8,9 +8,11 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from sandbox.catalogue.card import Card, Column
+from sandbox.catalogue.card import Card, Column, Guarantee
 from sandbox.catalogue.waves import lines_of
 from sandbox.lifecycle import WaveState
+from sandbox.privacy import wording
+from sandbox.privacy.accounting import ADJACENCY
 from sandbox.records import Dataset, Wave
 
 
@@ -62,7 +64,7 @@ def report_tables(wave: Wave) -> Iterator[RenderableType]:
 
 def card_tables(card: Card) -> Iterator[RenderableType]:
     """A card: the whole, its columns, its tasks."""
-    budget = card.budget
+    sides = (("training", card.budget.training), ("held-out data", card.budget.held_out))
     yield plain(
         [
             ("Dataset", f"{card.name}: {escape(card.title)}" + (" (synthetic)" if card.synthetic else "")),
@@ -71,8 +73,7 @@ def card_tables(card: Card) -> Iterator[RenderableType]:
             ("Custodian", escape(f"{card.custodian.name}, {card.custodian.contact}")),
             ("Licence", escape(f"{card.licence}. {card.attribution}")),
             ("Purposes", escape(", ".join(card.purposes))),
-            ("Training budget", f"ε = {budget.training.epsilon:g}, δ = {budget.training.delta:g}"),
-            ("Budget of held-out data", f"ε = {budget.held_out.epsilon:g}, δ = {budget.held_out.delta:g}"),
+            *((f"{wording.PROMISED}, {side}", _promised(card, wish)) for side, wish in sides),
         ]
     )
     columns = _table("Column", "Kind", "May be", "Used as")
@@ -107,6 +108,11 @@ def _table(*headings: str) -> Table:
     for position, heading in enumerate(headings):
         table.add_column(heading, no_wrap=position == 0)
     return table
+
+
+def _promised(card: Card, wish: Guarantee) -> str:
+    said = wording.stated(wish.epsilon, wish.delta, ADJACENCY, card.unit)
+    return said + (f"; a plan of {sum(s.count for s in wish.slots)} slots" if wish.slots else "")
 
 
 def _recurrence(card: Card) -> str:

@@ -214,7 +214,7 @@ def units_of(view: Transaction, population: str) -> int | None:
 
 def _people(view: Transaction, pool: str) -> tuple[str, int | None]:
     population = ledger.population_of(pool)
-    units = [str(d.card["ndl:dataset"]["unit"]) for d in view.all(Dataset, population=population)]
+    units = [str(d.card["ndl:dataset"].get("unit", "unit")) for d in view.all(Dataset, population=population)]
     return next(iter(units), "unit"), units_of(view, population) if pool.startswith("training:") else None
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, Context
 
+from sandbox.records import Json
+
 PROMISED = "promised ε"
 FIXED = "if parameters had been fixed in advance"
 ODOMETER = "odometer"
@@ -39,6 +41,12 @@ def stated(epsilon: float, delta: float, adjacency: str, unit: str) -> str:
 def number(epsilon: float) -> str:
     """`ε = 0.998`, in four digits, rounded up: never less than is meant."""
     return f"ε = {rounded_up(epsilon):.4g}"
+
+
+def certified(certificate: Json) -> str:
+    """What a training's certificate says of it alone, in the form of `stated`."""
+    c = certificate
+    return stated(c["epsilon"], c["delta"], c["adjacency"], c.get("unit", "unit"))
 
 
 def alone(what: str) -> str:

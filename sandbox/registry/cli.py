@@ -24,6 +24,7 @@ def list_(box: Sandbox) -> None:
     """Every model version, with its standing and its privacy guarantee."""
     from rich.table import Column, Table
 
+    from sandbox.privacy import wording
     from sandbox.records import ModelVersion, TrainingRun
 
     versions = sorted(box.store.all(ModelVersion), key=lambda v: (v.model, v.version))
@@ -31,7 +32,7 @@ def list_(box: Sandbox) -> None:
         box.console.print("No model is registered yet. Train one: [bold]ndl train --all[/bold]")
         return
     whole = [Column(name, no_wrap=True) for name in ("model", "standing")]
-    table = Table(*whole, Column("task", overflow="fold"), "developer", "epsilon", "delta")
+    table = Table(*whole, Column("task", overflow="fold"), "developer", wording.alone("training"))
     for version in versions:
         certificate = box.store.get(TrainingRun, version.run).certificate
         table.add_row(
@@ -39,8 +40,7 @@ def list_(box: Sandbox) -> None:
             str(version.standing),
             version.task,
             version.developer,
-            f"{certificate['epsilon']:.3g}",
-            f"{certificate['delta']:.2g}",
+            wording.certified(certificate),
         )
     box.console.print(table)
 

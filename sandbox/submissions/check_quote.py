@@ -22,6 +22,7 @@ class Quote:
     epsilon: float
     delta: float
     adjacency: str
+    unit: str
     noise_multiplier: float
     steps: int
     batch: float
@@ -60,6 +61,7 @@ def quote_of(chosen: Plan, card: Card) -> Quote:
         epsilon=accounting.epsilon_of([event], chosen.delta),
         delta=chosen.delta,
         adjacency=accounting.ADJACENCY,
+        unit=card.unit,
         noise_multiplier=chosen.noise_multiplier,
         steps=chosen.steps,
         batch=chosen.expected_batch,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
+from sandbox.privacy import wording
 from sandbox.submissions.check import Report
 from sandbox.submissions.check_quote import Quote
 
@@ -58,11 +59,13 @@ def _quote(quote: Quote) -> Table:
     table.add_row("trainable parameters", trained)
     table.add_row("training", f"{quote.steps:,} steps of about {quote.batch:,.0f} of {quote.units:,} units")
     table.add_row("estimated time", _time(quote) if quote.seconds is not None else unknown)
-    table.add_row("epsilon, by PLD", f"{quote.epsilon:.4f} ({quote.adjacency} one unit)")
-    table.add_row("delta", f"{quote.delta:.2g}")
+    said = wording.stated(quote.epsilon, quote.delta, quote.adjacency, quote.unit)
+    table.add_row(f"{wording.alone('training')}, by PLD", said)
     table.add_row("noise multiplier", f"{quote.noise_multiplier:.3f}, clipped at {quote.clip:g}")
-    promised = f"(ε = {quote.budget_epsilon:g} at δ = {quote.budget_delta:g})"
-    table.add_row("cost", f"{quote.share:.1%} of the training budget of {quote.pool} {promised}")
+    table.add_row(
+        "cost",
+        f"{wording.part(quote.share, quote.budget_epsilon)} to {quote.pool} at δ = {quote.budget_delta:g}",
+    )
     table.add_row("such trainings", f"{quote.fits:,} fit an untouched budget")
     return table
 

@@ -59,11 +59,14 @@ def _train(box: Sandbox, submission: str) -> None:
 def _print_certificate(console: Console, version: ModelVersion, certificate: Json) -> None:
     from rich.table import Table
 
+    from sandbox.privacy import wording
+
     table = Table(title=f"Certificate of {version.id}", show_header=False, title_justify="left")
-    table.add_row("epsilon, by PLD", f"{certificate['epsilon']:.4f}")
-    table.add_row(f"epsilon, by {certificate['epsilon_opacus_by']}", f"{certificate['epsilon_opacus']:.4f}")
-    table.add_row("delta", f"{certificate['delta']:.2g}")
-    table.add_row("adjacency", f"{certificate['adjacency']} one unit: {certificate['unit_means']}")
+    table.add_row(f"{wording.alone('training')}, by PLD", wording.certified(certificate))
+    table.add_row(
+        f"the same, by {certificate['epsilon_opacus_by']}", wording.number(certificate["epsilon_opacus"])
+    )
+    table.add_row("unit", certificate["unit_means"])
     table.add_row("charged to", certificate["pool"])
     table.add_row("noise multiplier", f"{certificate['noise_multiplier']:.3f}")
     table.add_row("sampling", f"{certificate['sampling_rate']:.4f} of {certificate['units']:,} units a step")

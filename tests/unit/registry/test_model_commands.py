@@ -34,13 +34,16 @@ def test_a_model_is_submitted_trained_listed_and_decided(clinic, ndl):
     certificate = ndl(train, "--all", by="operator")
     for said in (
         "Certificate of falls/1",
-        "epsilon, by PLD",
-        "epsilon, by Opacus",
-        "add/remove one unit: one patient",
+        "ε of this training alone, by PLD",
+        "the same, by Opacus",
+        "add or remove one patient",
     ):
         assert said in certificate
     assert "No submission waits for training." in ndl(train, "--all", by="operator")
-    assert "candidate" in ndl(model, "list")
+    listed = ndl(model, "list")
+    assert "candidate" in listed
+    assert "ε of this training alone" in listed
+    assert "add or remove one patient" in listed
     assert "is now champion" in ndl(
         model, "decide", "falls/1", "champion", "--reason", "Good [enough].", by="omar"
     )

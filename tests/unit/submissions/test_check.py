@@ -198,7 +198,7 @@ def test_the_command_prints_a_quote_and_keeps_nothing(offered, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in Path(tmp_path).rglob("*")}
     said = ndl(tmp_path, folder, "--card", tmp_path / "card.json")
     assert said.exit_code == 0, said.output
-    assert "epsilon, by PLD" in said.output
+    assert "ε of this training alone, by PLD" in said.output
     assert "10,000 are assumed" in said.output
     assert {path: path.stat().st_mtime_ns for path in Path(tmp_path).rglob("*")} == before
 
@@ -218,7 +218,7 @@ def test_the_command_ends_with_unfit_after_saying_what_it_checked(offered, tmp_p
     assert isinstance(said.exception, Unfit)
     assert said.exception.exit_code == 6
     assert "not checked" in said.output
-    assert "epsilon, by PLD" in said.output
+    assert "ε of this training alone, by PLD" in said.output
 
 
 def test_without_a_card_it_says_where_to_get_one(offered, tmp_path):
