@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sandbox.privacy import wording
 from sandbox.records import Json
 
 
@@ -13,7 +14,7 @@ def _plain(value: Any) -> str:
 
 
 def _adjacency(value: Any) -> str:
-    return "add or remove one unit" if value == "add/remove" else str(value)
+    return wording.neighbours(str(value), "unit")
 
 
 def _small(value: Any) -> str:
@@ -30,8 +31,8 @@ def _whole(value: Any) -> str:
 
 
 _LINES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("epsilon", "ε (privacy loss distributions)", _small),
-    ("epsilon_opacus", "ε by Opacus’s accountant, a check", _small),
+    ("epsilon", f"{wording.alone('training')}, by privacy loss distributions", _small),
+    ("epsilon_opacus", "The same by Opacus’s accountant, a check", _small),
     ("delta", "δ", _scientific),
     ("adjacency", "Neighbouring datasets", _adjacency),
     ("unit_means", "Privacy unit", _plain),

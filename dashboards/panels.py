@@ -161,7 +161,7 @@ class ModelName:
 
 @dataclass(frozen=True)
 class ModelLine:
-    """One model version in the overview."""
+    """One model version in the overview. `guarantee` is its training's own epsilon, as wording.certified says it."""
 
     name: ModelName
     dataset: str
@@ -170,11 +170,13 @@ class ModelLine:
     alarm: Alarm
     failures: int
     epsilon: float | None
+    guarantee: str = ""
 
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """What is left of one pool's privacy budget, on the filter's own ruler."""
+    """How full one pool's privacy budget is. `epsilon` at `delta` is the promise, and `spent` its used part by
+    Rényi cost: no epsilon of what was released so far (see sandbox.privacy.wording)."""
 
     title: str
     what: str
@@ -182,6 +184,8 @@ class BudgetLine:
     epsilon: float
     delta: float
     charges: int
+    adjacency: str = "add/remove"
+    unit: str = "unit"
 
     @property
     def share(self) -> float:

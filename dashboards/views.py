@@ -29,6 +29,8 @@ from dashboards.panels import (
 from dashboards.record_graphs import graph_panel
 from dashboards.trends import HEADLINE, SHORT, WORDS, Readings
 from sandbox.lifecycle import FindingState, Standing, Verdict
+from sandbox.privacy import wording
+from sandbox.privacy.accounting import ADJACENCY
 from sandbox.privacy.ledger import BudgetStatus, statuses
 from sandbox.records import (
     AdmittedGraph,
@@ -64,10 +66,12 @@ def overview(store: Store) -> OverviewPanel:
     with store.reading() as view:
         waves = view.all(Wave)
         models = [_model_line(view, version, waves) for version in view.all(ModelVersion)]
-        titles = {d.population: d.title for d in reversed(view.all(Dataset))}
+        datasets = view.all(Dataset)
+        titles = {d.population: d.title for d in reversed(datasets)}
+        unit_of = {d.population: _unit(d) for d in reversed(datasets)}
         lines = view.audit_lines(last=_RECENT_LINES)
         called = {s.id: s.model for s in view.all(Submission)}
-    budgets = [_budget_line(status, titles) for status in statuses(store)]
+    budgets = [_budget_line(status, titles, unit_of) for status in statuses(store)]
     return OverviewPanel(
         models=tuple(sorted(models, key=_by_urgency)),
         budgets=tuple(sorted(budgets, key=lambda b: (b.title, b.what != "training", b.what))),
@@ -164,7 +168,8 @@ def _panel(
         others=_other_drift(readings, findings), alarm=alarm(named, decisions, version.standing),
         findings=named, failures=failures(evaluations, waves), missing=_missing(context, readings),
         decisions=decisions, certificate=certificate_lines(context.run.certificate),
-        budget=_budget_line(budgets[0], {dataset.population: dataset.title}) if budgets else None,
+        budget=_budget_line(budgets[0], {dataset.population: dataset.title}, {dataset.population: _unit(dataset)})
+        if budgets else None,
     )  # fmt: skip
 
 
@@ -185,6 +190,7 @@ def _model_line(view: Transaction, version: ModelVersion, all_waves: Sequence[Wa
         headline=_with_floor(trend, quality),
         alarm=alarm(lines, decision_lines(view.all(Decision, model_version=version.id)), version.standing),
         failures=len(failures(evaluations, waves[-1:])), epsilon=None if epsilon is None else float(epsilon),
+        guarantee="" if epsilon is None else wording.certified(context.run.certificate),
     )  # fmt: skip
 
 
@@ -319,12 +325,19 @@ def _fault_words(fault: Json) -> str:
     return f"{fault.get('column') or 'file'}: {counted}{fault.get('what', '')}"
 
 
-def _budget_line(status: BudgetStatus, titles: dict[str, str]) -> BudgetLine:
+def _unit(dataset: Dataset) -> str:
+    return str(dataset.card["ndl:dataset"].get("unit", "unit"))
+
+
+def _budget_line(status: BudgetStatus, titles: dict[str, str], unit_of: dict[str, str]) -> BudgetLine:
     use, _, rest = status.pool.partition(":")
     population, _, wave = rest.partition("/")
     what = "training" if use == "training" else f"wave {wave}" if wave else "all held-out waves"
     title = titles.get(population, population)
-    return BudgetLine(title, what, status.spent, status.epsilon, status.delta, status.charges)
+    return BudgetLine(
+        title, what, status.spent, status.epsilon, status.delta, status.charges, ADJACENCY,
+        unit_of.get(population, "unit"),
+    )  # fmt: skip
 
 
 def _by_standing(name: ModelName) -> tuple[int, str, int]:

@@ -94,6 +94,7 @@ def _advance(progress: Progress, bar: TaskID, step: int, of: int) -> None:
 def _train(say: Console, story: Story, submissions: list[Submission]) -> list[ModelVersion]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from sandbox.privacy import wording
     from sandbox.records import TrainingRun
 
     columns = (
@@ -110,8 +111,7 @@ def _train(say: Console, story: Story, submissions: list[Submission]) -> list[Mo
     for model in models:
         certificate = story.box.store.get(TrainingRun, model.run).certificate
         say.print(
-            f"  [green]✓[/] {model.id:<22} ε = {certificate['epsilon']:.2f}, δ = {certificate['delta']:.0e} "
-            f"({certificate['adjacency']}, unit: {certificate['unit']})"
+            f"  [green]✓[/] {model.id:<22} {wording.alone('training')}: {wording.certified(certificate)}"
         )
     return models
 

@@ -22,6 +22,7 @@ from dashboards.live.markup import (
 )
 from dashboards.panels import BudgetLine, FindingLine, GroupLine, Groups, ModelPanel, Trend
 from sandbox.lifecycle import Standing, Verdict
+from sandbox.privacy import wording
 
 TONES: dict[Verdict, Tone] = {Verdict.BEYOND: "bad", Verdict.UNKNOWN: "warn", Verdict.WITHIN: "good"}
 _LEVELS: dict[str, Tone] = {"High": "bad", "Medium": "warn"}
@@ -145,15 +146,17 @@ def unanswered(panel: ModelPanel) -> Html:
 
 
 def budgets(lines: Sequence[BudgetLine]) -> Html:
-    """How full each pool's budget is, as bars."""
+    """How full each pool's budget is, as bars, each with its whole promise."""
     cells = []
     for line in lines:
         tone = "bad" if line.share >= 0.9 else "warn" if line.share >= 0.66 else ""
         fill = tag("div", style=f"width:{line.share * 100:.1f}%")
-        label = tag("span", line.title, " ", quiet(line.what))
-        spent = tag("span", f"ε {line.spent:.2f} of {line.epsilon:g} used", css="nowrap")
-        cells += [label, tag("div", fill, css=f"bar {tone}".strip(), aria_hidden="true"), spent]
-    return tag("div", *cells, css="bars")
+        near = f"at δ = {line.delta:g}, {wording.neighbours(line.adjacency, line.unit)}"
+        label = tag("span", line.title, " ", quiet(line.what), Html("<br>"), quiet(near))
+        used = tag("span", f"{wording.part(line.share, line.epsilon)} used", css="nowrap")
+        cells += [label, tag("div", fill, css=f"bar {tone}".strip(), aria_hidden="true"), used]
+    note = quiet(f"{wording.PROMISE_NOTE} {wording.USED_NOTE}")
+    return join([tag("div", *cells, css="bars"), tag("p", note)])
 
 
 def _findings(lines: Sequence[FindingLine], label: str) -> Html:

@@ -17,6 +17,7 @@ from dashboards.public import feed, figures, measures, writing
 from dashboards.public.record import document, read
 from sandbox.disclosure.content import Content
 from sandbox.errors import Invalid, Problem, Refused
+from sandbox.privacy import wording
 from sandbox.records import Release
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _environment() -> Environment:
         "number": writing.number, "share": writing.share, "count": writing.count,
         "day": writing.day, "contact_link": writing.contact_link, "meaning": measures.meaning,
     }  # fmt: skip
+    environment.globals["wording"] = wording
     return environment
 
 

@@ -22,6 +22,7 @@ from dashboards.live.markup import (
 )
 from dashboards.panels import BudgetLine, Happening, ModelLine, OverviewPanel, WaveLine
 from sandbox.lifecycle import WaveState
+from sandbox.privacy import wording
 
 _BARS_SHOWN, _WAVES_SHOWN = 8, 10
 
@@ -108,7 +109,7 @@ def _models(panel: OverviewPanel) -> Html:
         "95 % interval",
         "Over its waves",
         "Findings open",
-        Number("ε"),
+        wording.alone("training"),
     ]
     return table(heads, [_model(m) for m in panel.models], "Models")
 
@@ -133,10 +134,11 @@ def _model(m: ModelLine) -> list[object]:
     )
     span = tag("span", numbers.interval(latest, unit), css="nowrap") if latest else ""
     tone = "bad" if any(f.rule == "quality" for f in m.alarm.findings) else "blue"
-    epsilon = "–" if m.epsilon is None else f"{m.epsilon:.3g}"
+    epsilon, _, near = m.guarantee.partition(" at ")
+    alone = join([tag("span", epsilon, css="nowrap"), Html("<br>"), quiet(f"at {near}")]) if near else "–"
     return [
         named, tables.standing(m.name.standing), wave, _Right(quality), span,
-        line(m.headline, "bad" if tone == "bad" else "blue"), _open(m), Number(epsilon),
+        line(m.headline, "bad" if tone == "bad" else "blue"), _open(m), alone,
     ]  # fmt: skip
 
 
