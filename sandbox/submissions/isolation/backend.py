@@ -57,6 +57,8 @@ class End(StrEnum):
     WALL = "took too long"
     MEMORY = "used all of its memory"
     PROCESSES = "started too many processes"
+    SCRATCH = "filled its scratch space"
+    DESCRIPTORS = "opened too many files at once"
     ARTIFACT = "returned too many bytes"
 
 
@@ -88,7 +90,7 @@ class Layer:
 
 
 class Backend(Protocol):
-    """A wall. `run` raises Unfit, before anything is started, when one of its layers is missing."""
+    """A wall. `run` raises Unfit, before anything of the job is started, when one of its layers is missing."""
 
     name: str
 
@@ -97,7 +99,10 @@ class Backend(Protocol):
         ...
 
     def run(self, job: Job, limits: Limits) -> Outcome:
-        """Runs the job and leaves no process, mount, file or cgroup behind, however it ends."""
+        """Runs the job and leaves no process, mount, file or cgroup behind, however it ends.
+
+        Raises Unfit, and then nothing of the job has run, when a layer is missing or cannot be put up now.
+        """
         ...
 
 

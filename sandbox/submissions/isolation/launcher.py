@@ -2,9 +2,10 @@
 
 Nothing that changes a process for good (groups, mounts, user) ever touches the service: it starts this
 script, which forks, prepares the child and executes the wall's own program there. It ends the run when
-the time is over, when the processor time of all its processes is used up, when the service asks (by
-closing the lifeline) or when the service is dead; it collects every orphan, removes the control group and
-reports in one line of JSON. If this process itself is killed, the kernel ends the run with it.
+the time is over, when the processor time of all its processes is used up, when the kernel killed one of
+them for the memory of all, when the service asks (by closing the lifeline) or when the service is dead;
+it collects every orphan, removes the control group and reports in one line of JSON. If this process
+itself is killed, the kernel ends the run with it.
 
 Run as `python -I -S -B launcher.py REQUEST LIFELINE REPORT ARTIFACT LOG`: five descriptors. The request is
 JSON with the fields of `Request`.
@@ -26,7 +27,7 @@ from typing import Any, NoReturn, TypedDict
 
 sys.path.append(str(Path(__file__).parents[3]))
 
-from sandbox.submissions.isolation import cgroups, limits
+from sandbox.submissions.isolation import cgroups, limits, processor
 
 ARTIFACT = 3
 """The descriptor at which the program inside finds its artifact pipe."""
@@ -92,9 +93,10 @@ def main() -> None:
 
 
 def _watch(request: Request, child: int, began: float, lifeline: int, wake: int) -> str:
-    """Waits for the end of the child, or for a reason to end it: "cpu", "wall" or "asked"."""
+    """Waits for the end of the child, or for a reason to end it: "cpu", "wall", "memory" or "asked"."""
     if os.getppid() != request["service"]:
         return "asked"
+    folders = [Path(folder) for folder in request["groups"]]
     waiting = select.poll()
     ending = os.pidfd_open(child)
     for descriptor in (ending, lifeline, wake):
@@ -108,8 +110,17 @@ def _watch(request: Request, child: int, began: float, lifeline: int, wake: int)
             return ""
         if ready:
             return "asked"
-        if cgroups.processor_seconds(request["processor_file"]) > request["cpu_seconds"]:
+        if _processor_seconds(request) > request["cpu_seconds"]:
             return "cpu"
+        if cgroups.counters(folders)["oom"]:  # version 1 kills one process and lets the others go on
+            return "memory"
+
+
+def _processor_seconds(request: Request) -> float:
+    """Of all processes of the run, by its group where it has one."""
+    if request["processor_file"]:
+        return cgroups.processor_seconds(request["processor_file"])
+    return processor.of_descendants(os.getpid())
 
 
 def _tidy(request: Request, child: int, began: float, ended_by: str) -> Report:

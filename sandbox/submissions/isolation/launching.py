@@ -9,17 +9,16 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from sandbox.errors import Unfit
 from sandbox.submissions.isolation import limits as per_process
-from sandbox.submissions.isolation import pipes, staging
+from sandbox.submissions.isolation import pipes, staging, start
 from sandbox.submissions.isolation.backend import End, Limits, Outcome
 from sandbox.submissions.isolation.escaping import escaped
 from sandbox.submissions.isolation.launcher import Report, Request
-from sandbox.submissions.isolation.start import OUT_OF_MEMORY
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GRACE_SECONDS = 15.0
@@ -29,11 +28,16 @@ _KILLED = 128 + signal.SIGKILL
 _TIME_IS_UP = 128 + signal.SIGXCPU
 _NO_MORE_THREADS = "can't start new thread"
 _NO_MEMORY = ("std::bad_alloc", "can't allocate memory", "MemoryError")
+_BY_CODE = {
+    start.OUT_OF_MEMORY: End.MEMORY,
+    start.OUT_OF_SCRATCH: End.SCRATCH,
+    start.OUT_OF_DESCRIPTORS: End.DESCRIPTORS,
+}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What came through the pipes, and the launcher's report."""
+    """What came through the pipes from a run whose wall was up, and the launcher's report."""
 
     collected: pipes.Collected
     report: Report
@@ -43,7 +47,8 @@ def launch(request: Request, limits: Limits, lock: int | None = None) -> Ended:
     """Starts the run and waits for its end; the launcher and what it started are gone afterwards.
 
     The launcher holds `lock` open too, so that it stays held until all is tidied if this process dies.
-    Raises Unfit when a layer could not be put up; then nothing of the submission has run.
+    Raises Unfit when a layer could not be put up, which the first bytes on the artifact's pipe tell (see
+    `start.UP`); then nothing of the submission has run.
     """
     asked = staging.in_memory(json.dumps(request).encode())
     held, lifeline = os.pipe()
@@ -61,7 +66,8 @@ def launch(request: Request, limits: Limits, lock: int | None = None) -> Ended:
     with _Lifeline(lifeline) as line:
         collected = pipes.collect(
             artifact, log, report,
-            artifact_bytes=limits.artifact_bytes, log_bytes=limits.log_bytes, report_bytes=_REPORT_BYTES,
+            artifact_bytes=len(start.UP) + limits.artifact_bytes, log_bytes=limits.log_bytes,
+            report_bytes=_REPORT_BYTES,
             deadline=time.monotonic() + limits.wall_seconds + _GRACE_SECONDS, stop=line.cut,
         )  # fmt: skip
     _reap(launcher)
@@ -70,7 +76,9 @@ def launch(request: Request, limits: Limits, lock: int | None = None) -> Ended:
     said = cast(Report, json.loads(collected.report))
     if said["trouble"]:
         raise Unfit(f"A wall could not be put up, so nothing was run: {said['trouble']}.")
-    return Ended(collected, said)
+    if not collected.artifact.startswith(start.UP):
+        raise Unfit(f"A wall could not be put up, so nothing was run. {_why(collected, said, limits)}")
+    return Ended(replace(collected, artifact=collected.artifact.removeprefix(start.UP)), said)
 
 
 def outcome(ended: Ended, limits: Limits, nearly: float = _NEARLY) -> Outcome:
@@ -96,20 +104,29 @@ def _end(ended: Ended, log: str, limits: Limits, nearly: float) -> End:
     code, by = ended.report["code"], ended.report["ended_by"]
     if ended.collected.too_large:
         return End.ARTIFACT
-    if by in ("cpu", "wall"):
-        return End(End[by.upper()])
-    if ended.report["counted"]["oom"]:
+    if ended.report["counted"]["oom"]:  # first: whoever waits for a killed child takes too long as well
         return End.MEMORY
+    if by in ("cpu", "wall"):
+        return End[by.upper()]
     if not code:
         return End.FINISHED if not by else End.FAILED
     if code == _TIME_IS_UP or (
         code == _KILLED and ended.report["cpu_seconds"] >= nearly * limits.cpu_seconds
     ):
         return End.CPU
-    if code == OUT_OF_MEMORY or any(words in log for words in _NO_MEMORY):
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if any(words in log for words in _NO_MEMORY):
         return End.MEMORY
     refused = ended.report["counted"]["forks"] or _NO_MORE_THREADS in log
     return End.PROCESSES if refused else End.FAILED
+
+
+def _why(collected: pipes.Collected, said: Report, limits: Limits) -> str:
+    """How the attempt ended and the last line of its log, which only our own programs have written."""
+    log = escaped(collected.log)
+    last = (log.strip().splitlines() or ["It said nothing."])[-1]
+    return f"{per_process.words(_end(Ended(collected, said), log, limits, _NEARLY), limits, said['code'])} {last}"
 
 
 def _reap(launcher: subprocess.Popen[bytes]) -> None:

@@ -72,6 +72,10 @@ def words(end: End, limits: Limits, exit_code: int = 0) -> str:
         "and was ended.",
         "processes": f"The run needed more than its {limits.processes} processes and threads "
         "(isolation.processes) and ended.",
+        "scratch": f"The run filled its scratch space, {limits.scratch_mb} MB in /tmp "
+        "(isolation.scratch_mb) and less in /dev/shm, and ended.",
+        "descriptors": f"The run had more than {_DESCRIPTORS} files, pipes and the like open at once, "
+        "which no setting changes, and ended.",
         "artifact": f"The run returned more than {limits.artifact_bytes:,} bytes (isolation.artifact_mb) "
         "and was ended.",
     }[end.name.lower()]

@@ -7,14 +7,29 @@ decides what is imported. Its only argument is JSON: {"path", "limits", "filter"
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
-OUT_OF_MEMORY = 71
-"""Exit code for a MemoryError, or for torch's own words for it."""
+UP = b"ndl: the wall is up\n"
+"""The first bytes on the artifact's pipe: every layer is up, and nothing of the submission has run yet.
+
+Whoever reads the pipe takes them off again; a run that ends without them says nothing about a submission.
+"""
+ARTIFACT = 3
+OUT_OF_MEMORY, OUT_OF_SCRATCH, OUT_OF_DESCRIPTORS = 71, 72, 73
+"""Exit codes for what the program ran out of, where its exception says so."""
+BY_ERROR = {
+    errno.ENOMEM: OUT_OF_MEMORY,
+    errno.ENOSPC: OUT_OF_SCRATCH,
+    errno.EFBIG: OUT_OF_SCRATCH,
+    errno.EMFILE: OUT_OF_DESCRIPTORS,
+}
 _TORCH_WORDS = ("can't allocate memory", "std::bad_alloc")
 
 
@@ -38,18 +53,24 @@ def put_up(asked: dict[str, Any]) -> None:
 
 
 def carry_out(asked: dict[str, Any]) -> int:
-    """Runs the program; its exit code."""
+    """Says that the wall is up, then runs the program; its exit code."""
+    os.write(ARTIFACT, UP)
     if not asked["program"].startswith("sandbox."):
         sys.path.append(asked["stage"])
     program = importlib.import_module(asked["program"])
     try:
-        return program.main(["--stage", asked["stage"], "--artifact-fd", "3"]) or 0
+        return program.main(["--stage", asked["stage"], "--artifact-fd", str(ARTIFACT)]) or 0
     except MemoryError:
         return _out_of_memory("MemoryError")
     except RuntimeError as error:
         if any(word in str(error) for word in _TORCH_WORDS):
             return _out_of_memory(str(error))
         raise
+    except OSError as error:
+        if error.errno not in BY_ERROR:
+            raise
+        traceback.print_exc()
+        return BY_ERROR[error.errno]
 
 
 def _out_of_memory(what: str) -> int:
