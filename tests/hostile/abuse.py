@@ -7,6 +7,7 @@ Never run this outside a wall.
 
 import contextlib
 import ctypes
+import errno
 import json
 import mmap
 import os
@@ -87,11 +88,68 @@ def zombie_bomb(_):
 @abuse
 def daemon_that_holds_the_pipes(_):
     if not os.fork():
-        os.setpgid(0, 0)
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
         if not os.fork():
             time.sleep(60)
         os._exit(0)
     say("parent done")
+
+
+@abuse
+def grandchild_that_goes_on_writing(artifact):
+    """To both pipes, after its parents have ended."""
+    if not os.fork():
+        if not os.fork():
+            while True:
+                os.write(artifact, b"x")
+                os.write(1, b"y")
+        os._exit(0)
+    os.wait()
+
+
+@abuse
+def exec_loop(_):
+    """A new program, with a new process name and the same number, again and again."""
+    os.execv(sys.executable, sys.orig_argv)
+
+
+@sealed
+def exec_behind_the_seal(_):
+    os.execv(sys.executable, [sys.executable, "-c", ""])
+
+
+@sealed
+def kill_whoever_is_there(_):
+    for target in (0, 1, -1, os.getppid()):
+        _try("killed", lambda target=target: os.kill(target, signal.SIGKILL))
+    _try("killed its group", lambda: os.killpg(0, signal.SIGKILL))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for number in {1, 2, os.getppid()} - {0, os.getpid()}:
+        _try("killed by thread", lambda number=number: _called(libc.tgkill(number, number, 9)))
+
+
+@sealed
+def outlive_whoever_started_it(_):
+    libc = ctypes.CDLL(None, use_errno=True)
+    _try("has no death signal", lambda: _called(libc.prctl(1, 0, 0, 0, 0)))
+    _try("collects orphans", lambda: _called(libc.prctl(36, 1, 0, 0, 0)))
+    _try("leads a session", os.setsid)
+    _try("leads a group", lambda: os.setpgid(0, 0))
+
+
+def _try(what, act):
+    try:
+        act()
+    except OSError as error:
+        say(f"refused: {error.strerror}")
+    else:
+        say(f"DONE: {what}")
+
+
+def _called(result):
+    if result:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @abuse
@@ -150,7 +208,16 @@ def memory_bomb_in_shared_memory_files(_):
         number += 1
         with open(f"/dev/shm/{number}", "wb", buffering=0) as file:
             if file.write(b"x" * MB) < MB:
-                raise OSError("it is full")
+                raise OSError(errno.ENOSPC, "it is full")
+
+
+@sealed
+def memory_bomb_in_files_without_a_name(_):
+    """Counted by nobody's address space."""
+    held = []
+    while True:
+        held.append(os.memfd_create("held"))
+        os.write(held[-1], b"x" * (16 * MB))
 
 
 # Files
@@ -163,7 +230,7 @@ def disk_bomb(_):
         number += 1
         with open(_scratch(str(number)), "wb", buffering=0) as file:
             if file.write(b"x" * MB) < MB:
-                raise OSError("it is full")
+                raise OSError(errno.ENOSPC, "it is full")
 
 
 @sealed
@@ -171,7 +238,7 @@ def disk_bomb_in_one_file(_):
     with open(_scratch("big"), "wb", buffering=0) as file:
         while True:
             if file.write(b"x" * MB) < MB:
-                raise OSError("it is full")
+                raise OSError(errno.ENOSPC, "it is full")
 
 
 @sealed
@@ -186,7 +253,7 @@ def inode_bomb(_):
 def folder_bomb(_):
     """Deeper than any path may be long: a naive clean-up cannot name it."""
     os.chdir(_scratch(""))
-    for _depth in range(5_000):
+    for _depth in range(500):
         os.mkdir("d" * 200)
         os.chdir("d" * 200)
     say("dug")
@@ -196,6 +263,16 @@ def folder_bomb(_):
 def descriptor_bomb(_):
     while True:
         os.dup(1)
+
+
+@sealed
+def descriptors_in_flight(_):
+    """What is under way in a socket counts against nobody's limit of open files."""
+    import socket
+
+    here, there = socket.socketpair()
+    while True:
+        socket.send_fds(here, [b"x"], [1, 2, there.fileno()])
 
 
 @sealed
@@ -261,15 +338,8 @@ def _ignore_everything():
 
 @abuse
 def stop_itself(_):
-    os.kill(os.getpid(), signal.SIGSTOP) if _may_kill() else ctypes.CDLL(None).raise_(signal.SIGSTOP)
-
-
-def _may_kill():
-    try:
-        os.kill(os.getpid(), 0)
-    except OSError:
-        return False
-    return True
+    getattr(ctypes.CDLL(None), "raise")(signal.SIGSTOP)
+    time.sleep(1e6)
 
 
 @sealed
@@ -366,6 +436,16 @@ def close_everything_and_spin(_):
 
 
 # Endings
+
+
+@sealed
+def close_the_pipes_and_reuse_their_numbers(artifact):
+    """What is written next goes to a pipe of its own."""
+    os.closerange(0, 16)
+    ends = os.pipe() + os.pipe()
+    for number, place in zip(ends, range(4), strict=True):
+        os.dup2(number, place)
+    os.write(artifact, b"to nobody")
 
 
 @sealed
