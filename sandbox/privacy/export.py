@@ -78,7 +78,7 @@ def export(store: Store, pool: str | None = None) -> Json:
         "adjacency": accounting.ADJACENCY,
         "what": {
             "epsilon, delta": f"the promise of a pool. {wording.PROMISE_NOTE}",
-            "pld_epsilon": f"of all charges that count, {wording.FIXED}; no promise",
+            "pld_epsilon": f"of all charges that count, {wording.FIXED}; no promise. null: none, or too long to do",
             "rdp_total": "the filter's running total at its order; a request is refused when it would pass rdp_bound",
             "noise_multiplier": "the noise's standard deviation over the L2 sensitivity to one unit",
             "state": "reserved, touched and settled count; released never reached the data and does not",
@@ -110,7 +110,7 @@ def _pool(budget: Budget, found: Any, entries: list[Entry], unit: str) -> Json:
     rule = budget.rule.to_json()
     totals: Json = {"charges": found.charges, "pld_epsilon": None, "pld_grid": None}
     event = reports.composed(found)
-    if accounting.has_pld(event):
+    if accounting.has_pld(event) and len(found.events) <= reports.MOST_DIFFERENT:
         totals["pld_epsilon"] = accounting.epsilon_of([event], budget.delta) if found.charges else 0.0
         totals["pld_grid"] = accounting.pld_grid([event], budget.delta) if found.charges else GRID
     if isinstance(budget.rule, RenyiFilter):

@@ -6,6 +6,7 @@ the pool been opened with that one, with the same charges made. It binds nobody.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Literal
 from sandbox.errors import BudgetExhausted, Invalid, NoSlot, Problem, Refused
 from sandbox.privacy import accounting, checks, ledger, slots
 from sandbox.privacy.budgets import MOST, Budget, Held
-from sandbox.privacy.domination import SLACK
+from sandbox.privacy.domination import GRID, SLACK
 from sandbox.privacy.filter import RenyiFilter, order_for
-from sandbox.privacy.slots import Slot, SlotPlan
+from sandbox.privacy.reports import MOST_DIFFERENT
+from sandbox.privacy.slots import SlotPlan, delta_left
 from sandbox.records import Dataset, Json
 
 if TYPE_CHECKING:
@@ -239,18 +241,24 @@ def _to_fill(budget: Budget, asked: Settings, found: Held) -> tuple[tuple[str, f
 
 
 def _plan_holds(budget: Budget, event: Json, found: Held) -> int | None:
-    """The most runs of `event` that a plan beside the charges could have held; None where it has no PLD."""
-    events = [(json.loads(text), count) for text, count in found.events.items()]
-    if not all(accounting.has_pld(known) for known in (event, *(known for known, _ in events))):
+    """The most runs of `event` that a plan beside the charges could have held: see `SlotPlan.epsilon`.
+
+    None where something has no PLD, or the charges are too many different ones.
+    """
+    from dp_accounting import pld
+
+    held = [(json.loads(text), count) for text, count in found.events.items()]
+    if len(held) > MOST_DIFFERENT or not all(map(accounting.has_pld, (event, *(known for known, _ in held)))):
         return None
-    before = tuple(Slot(f"charged {i}", count, known) for i, (known, count) in enumerate(events))
+    charged = pld.PLDAccountant(value_discretization_interval=GRID)
+    for known, count in held:
+        charged.compose(accounting.to_dp_event(known), count)
 
     def within(count: int) -> bool:
-        plan = SlotPlan((*before, Slot("this", count, event))) if count else SlotPlan(before)
-        try:
-            return plan.total == 0 or plan.epsilon(budget.delta) <= budget.epsilon
-        except Refused:  # so many slots that rounding takes the whole delta
+        if not (left := delta_left(budget.delta, found.charges + count)):
             return False
+        whole = copy.deepcopy(charged).compose(accounting.to_dp_event(event), count)
+        return bool(whole.get_epsilon(left) <= budget.epsilon)
 
     guess = budget.fits(event, found)
     return _most(within, guess, min(MOST, int(budget.delta / SLACK)))

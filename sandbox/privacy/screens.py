@@ -16,7 +16,7 @@ from sandbox.privacy.accounting import ADJACENCY
 from sandbox.privacy.budgets import MOST
 from sandbox.privacy.gaussian_dp import FLOOR
 from sandbox.privacy.history import mechanism_of
-from sandbox.privacy.reports import rule_words
+from sandbox.privacy.reports import MOST_DIFFERENT, rule_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sandbox.privacy.quote import Fit, Quote
     from sandbox.privacy.reports import Population, Report
 
+NO_FIGURE = f"not worked out (“best of K”, or more than {MOST_DIFFERENT} different charges)"
 RULE = {"filter": "filter", "slots": "plan of slots"}
 
 
@@ -91,14 +92,14 @@ def report_tables(report: Report) -> Iterator[RenderableType]:
         ("by PLD", r.pld_replace_one, "replace-one"),
         ("by RDP, at its best order", r.rdp, report.adjacency),
     ):
-        said = "no such figure: “best of K” has none"
+        said = NO_FIGURE
         if epsilon is not None:
             said = wording.stated(epsilon, r.delta, adjacency, report.unit)
         table.add_row(f"{name}{rest}", said)
     near = wording.neighbours(report.adjacency, report.unit)
-    said = "no such figure" if r.mu is None else f"μ ≤ {r.mu:.4g} for every δ ≥ {FLOOR:g}, {near}"
+    said = NO_FIGURE if r.mu is None else f"μ ≤ {r.mu:.4g} for every δ ≥ {FLOOR:g}, {near}"
     table.add_row(f"μ of Gaussian DP, from the PLD{rest}", said)
-    said = "no such figure" if r.mu_central_limit is None else f"μ ≈ {r.mu_central_limit:.4g}, {near}"
+    said = NO_FIGURE if r.mu_central_limit is None else f"μ ≈ {r.mu_central_limit:.4g}, {near}"
     table.add_row(f"μ by the central limit, no bound{rest}", said)
     yield table
     yield _note(f"{wording.ODOMETER_NOTE} {wording.FIXED_NOTE}")
@@ -258,7 +259,7 @@ def _state(e: Entry) -> str:
 
 def _count(found: Fit) -> str:
     if found.fits is None:
-        return "cannot be said: “best of K” fits no plan"
+        return NO_FIGURE
     return f"{found.fits:,}" if found.fits < MOST else f"{MOST:,} or more"
 
 

@@ -55,10 +55,8 @@ class SlotPlan:
 
     def epsilon(self, delta: float) -> float:
         """What the whole plan can ever cost at `delta`, by PLD; it does not matter what is seen in between."""
-        revealing = -_expm1_of(self.total)
-        if not revealing < delta:
+        if not (left := delta_left(delta, self.total)):
             raise Refused("A delta this small leaves no room for rounding in so many slots.")
-        left = (delta - revealing) / (1 - revealing)
         return _epsilon_of_plan(tuple((accounting.canonical(s.event), s.count) for s in self.slots), left)
 
     def slot_for(self, event: Json, taken: Mapping[str, int]) -> Slot | None:
@@ -110,9 +108,10 @@ def _noise_to_fill(slot: str, sampling_rate: float, steps: int) -> float:
     return high
 
 
-def _expm1_of(slots: int) -> float:
-    """(1 - SLACK)^slots - 1, exactly enough for tiny numbers."""
-    return math.expm1(slots * math.log1p(-SLACK))
+def delta_left(delta: float, slots: int) -> float:
+    """What the chance that one of so many slots reveals everything (SLACK each) leaves of a delta; 0 for nothing."""
+    revealing = -math.expm1(slots * math.log1p(-SLACK))
+    return max(0.0, (delta - revealing) / (1 - revealing))
 
 
 @lru_cache(maxsize=64)

@@ -20,6 +20,7 @@ from sandbox.privacy.budgets import Held, new_budget
 from sandbox.privacy.filter import rdp_bound
 from sandbox.privacy.gaussian_dp import FLOOR, central_limit_mu, dominating_mu, gaussian_delta
 from sandbox.privacy.odometer import STEPS, Odometer
+from sandbox.privacy.quote import what_if
 from sandbox.privacy.slots import Slot
 
 POOL = "training:pupils"
@@ -163,3 +164,14 @@ def test_no_epsilon_is_said_without_its_delta_its_adjacency_and_its_unit():
 @pytest.mark.parametrize("epsilon", [0.123456, 0.99994, 8.0, 123.449, 1e-9, math.inf, 0.0])
 def test_an_epsilon_is_rounded_up_and_hardly(epsilon):
     assert epsilon <= wording.rounded_up(epsilon) <= epsilon * 1.001
+
+
+def test_of_too_many_different_charges_only_the_figures_that_are_quick_are_worked_out():
+    events = {canonical(gaussian_event(50 + n)): 1 for n in range(reports.MOST_DIFFERENT + 1)}
+    budget, held = new_budget(POOL, 8, 1e-6), Held(events)
+    r = reports.readings(budget, held)
+    assert (r.pld, r.pld_replace_one, r.mu) == (None, None, None)
+    assert 0 < r.rdp < r.odometer < 8
+    assert r.mu_central_limit > 0
+    assert what_if(budget, TRAINING, held).fits is None
+    assert budget.fits(TRAINING, held) > 0
