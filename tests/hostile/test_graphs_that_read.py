@@ -94,6 +94,7 @@ ODD_ARGUMENTS = {
     "an argument too many": (("aten.relu.default", (X, X)), "may have 1"),
     "an argument too few": (("aten.mul.Tensor", (X,)), "other is missing"),
     "an argument twice": (("aten.mul.Tensor", (X, 2), {"self": X}), "given twice"),
+    "a truth for a factor": (("aten.add.Tensor", (X, X), {"alpha": True}), "alpha is not a number"),
     "an out by keyword": (("aten.relu.default", (X,), {"out": W}), "may not have the argument out"),
     "a generator": (("aten.dropout.default", (X, 0.5), {"generator": 1}), "may not have the argument generator"),
     "dropout switched by the developer": (("aten.dropout.default", (X, 0.5, True)), "may have 2"),

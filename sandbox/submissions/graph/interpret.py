@@ -88,6 +88,8 @@ def start(weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Values
 def _step(node: Node, done: tuple[Ref, ...], training: bool) -> Step:
     operator = OPERATORS[node.op]
     function = partial(operator.function, training=training) if operator.switched else operator.function
+    if operator.shared and not training and all(a is None or isinstance(a, WeightRef) for a in node.args[1:]):
+        function = operator.shared
     return Step(node, Ref(node.name), function, _maker(node.args), _keywords(node.kwargs), done)
 
 

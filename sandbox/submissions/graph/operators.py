@@ -32,7 +32,8 @@ class Operator:
     `switched`: the function is told by us whether we are training. `pieces`: its result is a tuple, of
     which `getitem` nodes take one. `work`: operations per element of the result, where that is not one
     and not counted by torch, from the positional arguments. `loops`: from these, the steps of a loop inside
-    it and how many numbers they keep besides the result.
+    it and how many numbers they keep besides the result. `shared`: the same result, quicker, for scoring when
+    every argument but the first is a weight, so that all records share it.
     """
 
     function: Callable[..., Any]
@@ -42,6 +43,7 @@ class Operator:
     pieces: bool = False
     work: Callable[[tuple[Any, ...]], int] | None = None
     loops: Callable[[tuple[Any, ...]], tuple[int, int]] | None = None
+    shared: Callable[..., Any] | None = None
 
 
 def _window(args: tuple[Any, ...]) -> int:
@@ -69,7 +71,7 @@ _UNARY = "float self"
 _SAME = "any self"
 _OTHER = "any self, value other"
 _SCALAR = "any self, number other"
-_SCALED = "any self, value other, *, number alpha="
+_SCALED = "any self, value other, *, factor alpha="
 _DIVISION = "float self, real other | whole self, size other"
 _LIKE = "any self, *, dtype? dtype="
 _REDUCED = "any self, places? dim=, flag keepdim=, *, dtype? dtype="
@@ -142,7 +144,7 @@ OPERATORS: dict[str, Operator] = {
     "aten.relu6.default": Operator(aten.relu6.default, _UNARY, _EACH),
     "aten.leaky_relu.default": Operator(aten.leaky_relu.default, "float self, number negative_slope=", _EACH),
     "aten.elu.default": Operator(
-        aten.elu.default, "float self, number alpha=, number scale=, number input_scale=", _EACH
+        aten.elu.default, "float self, factor alpha=, number scale=, number input_scale=", _EACH
     ),
     "aten.selu.default": Operator(aten.selu.default, _UNARY, _EACH),
     "aten.celu.default": Operator(aten.celu.default, "float self, positive alpha=", _EACH),
@@ -150,7 +152,7 @@ OPERATORS: dict[str, Operator] = {
     "aten.silu.default": Operator(aten.silu.default, _UNARY, _EACH),
     "aten.mish.default": Operator(aten.mish.default, _UNARY, _EACH),
     "aten.softplus.default": Operator(
-        aten.softplus.default, "float self, number beta=, number threshold=", _EACH
+        aten.softplus.default, "float self, factor beta=, number threshold=", _EACH
     ),
     "aten.hardtanh.default": Operator(
         aten.hardtanh.default, "float self, number min_val=, number max_val=", _EACH
@@ -166,10 +168,10 @@ OPERATORS: dict[str, Operator] = {
     "aten.log_softmax.int": Operator(aten.log_softmax.int, "float self, place dim, dtype? dtype=", _SUM),
     # two at a time
     "aten.add.Tensor": Operator(aten.add.Tensor, _SCALED, _PAIR),
-    "aten.add.Scalar": Operator(aten.add.Scalar, "any self, number other, number alpha=", _PAIR),
+    "aten.add.Scalar": Operator(aten.add.Scalar, "any self, number other, factor alpha=", _PAIR),
     "aten.sub.Tensor": Operator(aten.sub.Tensor, _SCALED, _PAIR),
-    "aten.sub.Scalar": Operator(aten.sub.Scalar, "any self, number other, number alpha=", _PAIR),
-    "aten.rsub.Scalar": Operator(aten.rsub.Scalar, "any self, number other, number alpha=", _PAIR),
+    "aten.sub.Scalar": Operator(aten.sub.Scalar, "any self, number other, factor alpha=", _PAIR),
+    "aten.rsub.Scalar": Operator(aten.rsub.Scalar, "any self, number other, factor alpha=", _PAIR),
     "aten.mul.Tensor": Operator(aten.mul.Tensor, _OTHER, _PAIR),
     "aten.mul.Scalar": Operator(aten.mul.Scalar, _SCALAR, _PAIR),
     "aten.div.Tensor": Operator(
@@ -267,18 +269,20 @@ OPERATORS: dict[str, Operator] = {
     "aten.all.default": Operator(aten.all.default, _SAME, _BEST),
     "aten.all.dim": Operator(aten.all.dim, _DIM, _BEST),
     # matrices
-    "aten.linear.default": Operator(own.linear, "float input, float weight, float? bias=", _MATRIX),
+    "aten.linear.default": Operator(
+        own.linear, "float input, float weight, float? bias=", _MATRIX, shared=own.shared_linear
+    ),
     "aten.matmul.default": Operator(aten.matmul.default, "float self, float other", _MATRIX),
     "aten.mm.default": Operator(aten.mm.default, "float self, float mat2", _MATRIX),
     "aten.bmm.default": Operator(aten.bmm.default, "float self, float mat2", _MATRIX),
     "aten.mv.default": Operator(aten.mv.default, "float self, float vec", _MATRIX),
     "aten.dot.default": Operator(aten.dot.default, "float self, float tensor", _MATRIX),
     "aten.addmm.default": Operator(
-        aten.addmm.default, "float self, float mat1, float mat2, *, number beta=, number alpha=", _MATRIX
+        aten.addmm.default, "float self, float mat1, float mat2, *, factor beta=, factor alpha=", _MATRIX
     ),
     "aten.baddbmm.default": Operator(
         aten.baddbmm.default,
-        "float self, float batch1, float batch2, *, number beta=, number alpha=",
+        "float self, float batch1, float batch2, *, factor beta=, factor alpha=",
         _MATRIX,
     ),
     "aten.scaled_dot_product_attention.default": Operator(

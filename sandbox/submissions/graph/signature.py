@@ -136,6 +136,7 @@ KINDS: dict[str, tuple[Callable[[Argument, DtypeOf], bool], str]] = {
     "anys": (_tensors(*_ANY), "a list of tensors"),
     "indices": (_tensors("int64", holes=True), "a list of int64 tensors and nulls"),
     "number": (_number, "a number"),
+    "factor": (lambda a, _: isinstance(a, int | float) and not isinstance(a, bool), "a number"),
     "share": (lambda a, _: isinstance(a, int | float) and 0 <= a <= 1, "a number from 0 to 1"),
     "positive": (
         lambda a, _: isinstance(a, int | float) and 0 < a < math.inf,

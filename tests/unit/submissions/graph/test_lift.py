@@ -81,3 +81,15 @@ def test_denormal_numbers_are_flushed_inside_and_kept_outside():
     with flushed():
         assert tiny.mul(1.0) == 0
     assert tiny.mul(1.0) != 0
+
+
+def test_a_linear_layer_answers_the_same_whether_its_bias_is_shared_or_each_records_own():
+    made = cases.Builder()
+    own = made.node(
+        "aten.linear.default", made.x, made.weight((5, 12)), made.node("aten.narrow.default", made.x, 1, 0, 5)
+    )
+    lifted = Model(made.graph(own))
+    batch = features(6)
+    together = lifted.answers(batch)
+    alone = [lifted.answers({name: tensor[i : i + 1] for name, tensor in batch.items()}) for i in range(6)]
+    torch.testing.assert_close(together, torch.cat(alone))
