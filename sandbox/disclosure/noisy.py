@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sandbox.errors import Refused
-from sandbox.lifecycle import WaveState
+from sandbox.lifecycle import ChargeState, WaveState
 from sandbox.privacy import ledger
 from sandbox.privacy.mechanisms import DiscreteGaussian, discrete_gaussian, l2_sensitivity
-from sandbox.records import Event, Json, ModelVersion, Wave
+from sandbox.records import Charge, Event, Json, ModelVersion, Wave
 from sandbox.settings import Settings
 from sandbox.tally import Table, Tally
 
@@ -61,14 +61,16 @@ def noisy_tally(
 ) -> NoisyTally:  # fmt: skip
     """The one noisy tally of this model version and wave: drawn now and charged to the wave, or replayed.
 
-    The charge is durable before noise is drawn, and the noisy tally before it is returned; a crash
-    between the two leaves the charge, and the next call pays anew. Raises BudgetExhausted, or Refused
-    for a wave or tally that is not this model's.
+    The charge is durable before noise is drawn, and the noisy tally before its charge is settled and it
+    is returned. A crash before the tally is stored leaves the charge in full, never to be drawn from
+    again, and the next call pays anew; after, the next call replays the tally and settles. Raises
+    BudgetExhausted, or Refused for a wave or tally that is not this model's.
     """
     if wave.state is not WaveState.ACCEPTED or wave.dataset != model_version.dataset:
         raise Refused("Only accepted waves of a model's own dataset are released.")
     name = key(model_version.id, wave.id)
     if (stored := _stored(store, name)) is not None:
+        _settle(store, stored.charge, person_name)
         return stored
     tables = released_tables(card, model_version.task, tally)
     wish = settings.publication
@@ -116,7 +118,15 @@ def _draw(
             tx.log(
                 Event(person_name, "release.noise", name, "", {"charge": charge, "sigma": mechanism.sigma})
             )
+    _settle(store, charge, person_name)
     return NoisyTally.from_bytes(drawn if earlier is None else earlier)
+
+
+def _settle(store: Store, charge: str, person_name: str) -> None:
+    """Ends the charge of a tally that is stored: it costs what was reserved. Again changes nothing."""
+    for found in store.all(Charge, id=charge):
+        if found.state is ChargeState.TOUCHED:
+            ledger.settle(store, charge, found.event, person_name)
 
 
 def _stored(store: Store, name: str) -> NoisyTally | None:

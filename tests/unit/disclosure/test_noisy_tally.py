@@ -8,9 +8,10 @@ import pytest
 from sandbox.disclosure import noisy
 from sandbox.disclosure.noisy import noisy_tally
 from sandbox.errors import BudgetExhausted, Refused
-from sandbox.lifecycle import WaveState
+from sandbox.lifecycle import ChargeState, WaveState
 from sandbox.privacy import ledger, mechanisms
 from sandbox.records import Charge
+from sandbox.storage import Transaction
 from sandbox.tally import Tally
 
 POOL = "held-out:crimes/2016"
@@ -105,6 +106,59 @@ def test_a_crash_after_the_charge_keeps_it_and_the_next_call_pays_anew(ask, stor
     drawn = ask()
     assert ledger.status(store, POOL).charges == 2
     assert ask().to_bytes() == drawn.to_bytes()
+
+
+def test_a_stored_tally_settles_its_charge_in_full(ask, store):
+    ask()
+    [charge] = store.all(Charge)
+    assert charge.state is ChargeState.SETTLED
+    assert [line.action for line in store.audit_lines()[-3:]] == [
+        "privacy.touch", "release.noise", "privacy.settle",
+    ]  # fmt: skip
+
+
+def test_a_crash_before_the_tally_is_stored_leaves_a_charge_from_which_nothing_is_drawn_again(
+    ask, store, model, wave, monkeypatch
+):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Transaction, "put_tally", crash)
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+    [lost] = store.all(Charge)
+    assert lost.state is ChargeState.TOUCHED
+    assert ledger.status(store, POOL).charges == 1
+    with pytest.raises(Refused, match="touched"):
+        ledger.touch(store, lost.id, "omar")
+    drawn = ask()
+    states = {charge.id: charge.state for charge in store.all(Charge)}
+    assert states == {lost.id: ChargeState.TOUCHED, drawn.charge: ChargeState.SETTLED}
+    assert ledger.status(store, POOL).charges == 2
+
+
+def test_a_crash_between_storing_and_settling_is_mended_by_a_replay_that_draws_nothing(
+    ask, store, model, wave, monkeypatch
+):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "settle", crash)
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+    [charge] = store.all(Charge)
+    assert charge.state is ChargeState.TOUCHED
+    spent = ledger.status(store, POOL).spent
+    with store.reading() as view:
+        kept = view.tally(f"release|{model.id}|{wave.id}|v1")
+
+    monkeypatch.setattr(mechanisms.DiscreteGaussian, "release", crash)
+    assert ask().to_bytes() == kept
+    assert store.get(Charge, charge.id).state is ChargeState.SETTLED
+    assert ledger.status(store, POOL).spent == spent
+    assert ledger.status(store, POOL).charges == 1
 
 
 def test_of_two_processes_the_first_to_store_gives_the_answer_to_both(ask, store, model, wave, monkeypatch):
