@@ -386,7 +386,7 @@ def test_the_same_number_makes_the_same_mutant():
 
 def test_the_checkers_own_process_says_the_same_of_a_few():
     inputs = Inputs("binary", 1, numbers=12, categories=(4,) * 12)
-    for number in (0, 1, 2, 3, 4, 5):
+    for number in (0, 1, 2):
         data, _ = mutant(number)
         try:
             graph = RecordGraph.from_bytes(data)

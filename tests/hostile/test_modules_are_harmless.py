@@ -31,7 +31,6 @@ REFUSED = {
     "parameter_write": rf"secret, forward \(Writes\).*: {KEPT}",
     "list_stash": r"self.seen\[0\]: keeps a tensor of this record on the module",
     "backward_mixer": r"forward: learns differently as a graph than as a module",
-    "arithmetic_patch": r"forward: answers differently as a graph than as a module",
 }
 """What an open attack is told. Each has a hidden one of its kind below, which nobody can see."""
 TRAINED = (
@@ -44,6 +43,7 @@ TRAINED = (
     "index_leak",
     "clip_patch",
     "noise_patch",
+    "arithmetic_patch",
 )
 PATCH_TORCH = ("clip_patch", "noise_patch", "arithmetic_patch")
 MANIFEST = Manifest.model_validate(

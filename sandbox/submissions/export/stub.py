@@ -59,6 +59,7 @@ def _warm_up() -> None:
     from sandbox.submissions.export.exporter import export
 
     torch.set_num_threads(1)
+    torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]  # it writes code as it goes
     torch.backends.nnpack.set_flags(False)  # type: ignore[no-untyped-call]  # it reads /proc and says so
     logging.getLogger("torch").setLevel(logging.CRITICAL)  # its advice is for its own authors
     export(_tiny(), Inputs("binary", 1, numbers=2))

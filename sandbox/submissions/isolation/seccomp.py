@@ -2,7 +2,7 @@
 
 Stops: sockets of every family (also vsock, which no network namespace fences), exec and new processes
 once developer code runs, ptrace and reading other processes, mounts, keys, BPF, io_uring, userfaultfd,
-new namespaces, terminal injection by ioctl, pages that are writable and executable at once, and every
+new namespaces, terminal injection by ioctl, machine code that is in no file, and every
 call a kernel learns after this list was written. What is not listed answers "not permitted".
 
 `outer` is put up by the backend before Python starts. `inner` is put up by `inside.seal()` once torch is
@@ -29,7 +29,7 @@ _MEMORY = "munmap mremap madvise brk msync membarrier mmap2"
 _TIME = "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times"
 _SELF = """
     exit exit_group getpid getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups
-    getpgrp getpgid getsid getrusage getrlimit ugetrlimit uname sysinfo getcpu getpriority capget
+    getpgrp getpgid getsid getrusage getrlimit ugetrlimit uname getcpu getpriority capget
     sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_getscheduler
     sched_get_priority_max sched_get_priority_min
     futex futex_time64 set_robust_list get_robust_list set_tid_address arch_prctl rseq getrandom
@@ -38,7 +38,7 @@ _SELF = """
 """
 _BOTH = f"{_FILES} {_MEMORY} {_TIME} {_SELF}".split()
 _LANDLOCK = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
-_BEFORE_DEVELOPER_CODE = f"execve fork vfork setrlimit seccomp {_LANDLOCK}".split()
+_BEFORE_DEVELOPER_CODE = f"execve fork vfork setrlimit sysinfo seccomp {_LANDLOCK}".split()
 
 # glibc and Python fall back to an older call when these say "no such call".
 _PRETEND_MISSING = ["clone3", "io_uring_setup", "io_uring_enter", "io_uring_register"]
@@ -48,7 +48,8 @@ _IOCTLS |= {"FIONBIO": 0x5421, "FIONCLEX": 0x5450, "FIOCLEX": 0x5451}
 _PR_SET_NAME, _PR_GET_NAME, _PR_SET_NO_NEW_PRIVS = 15, 16, 38
 _NEW_NAMESPACE = 0x7E020000  # every CLONE_NEW* that clone() understands
 _THREAD = 0x100 | 0x800 | 0x10000  # CLONE_VM, CLONE_SIGHAND, CLONE_THREAD
-_WRITE_AND_EXECUTE = 0x2 | 0x4
+_WRITE, _EXECUTE = 0x2, 0x4
+_NO_FILE = 0x20  # MAP_ANONYMOUS
 _LOW_HALF = 0xFFFFFFFF
 _NEVER_HEARD_OF = -1
 
@@ -67,7 +68,7 @@ def outer() -> bytes:
 
 @cache
 def inner() -> bytes:
-    """From just before developer code on: no exec, no process, threads only; no limit may be changed."""
+    """From just before developer code on: no exec, no process, threads only; no limit changed, no data becomes code."""
     from pyseccomp import EQ, MASKED_EQ, Arg
 
     rules = _allowing(_BOTH)
@@ -75,9 +76,10 @@ def inner() -> bytes:
     _allow(rules, "prlimit64", Arg(2, EQ, 0))
     for option in (_PR_SET_NAME, _PR_GET_NAME):
         _allow(rules, "prctl", Arg(0, MASKED_EQ, _LOW_HALF, option))
-    for call in ("mmap", "mprotect"):
-        for protection in (0x0, 0x2, 0x4):  # neither, writable, executable; never both
-            _allow(rules, call, Arg(2, MASKED_EQ, _WRITE_AND_EXECUTE, protection))
+    _allow(rules, "mprotect", Arg(2, MASKED_EQ, _EXECUTE, 0))
+    for protection in (0x0, _WRITE):
+        _allow(rules, "mmap", Arg(2, MASKED_EQ, _WRITE | _EXECUTE, protection))
+    _allow(rules, "mmap", Arg(2, MASKED_EQ, _WRITE | _EXECUTE, _EXECUTE), Arg(3, MASKED_EQ, _NO_FILE, 0))
     return _program(rules)
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
-"""How a wall says no: a filter, a rule, a call that is not there."""
+REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EROFS})
+"""How a wall says no: a filter, a rule, a call that is not there, a place that is not written to."""
 
 PLACE: dict[str, Any] = {}
 """What lies outside, to aim at: paths, ports and process ids that the test made; filled in by the bundle."""

@@ -153,13 +153,13 @@ def steers_the_clock():
     call(159, ctypes.create_string_buffer((1).to_bytes(4, "little"), 208))
 
 
-@probe()
+@probe(alone=True, dies_of=(signal.SIGSYS,))
 def uses_calls_of_the_x32_kind():
     """The same numbers with one bit set, which a filter without a check of the kind lets pass."""
     call(0x40000000 | 39)
 
 
-@probe()
+@probe(alone=True, dies_of=(signal.SIGSYS,))
 def opens_a_socket_by_an_x32_call():
     os.close(call(0x40000000 | 41, 1, 1, 0))
 
@@ -185,7 +185,7 @@ def splices_a_pipe():
     os.splice(first[0], second[1], 1)
 
 
-@probe()
+@probe(errno.ENOMEM)
 def maps_the_first_page():
     """Code of the kernel that follows a null pointer would find ours."""
     libc = ctypes.CDLL(None, use_errno=True)

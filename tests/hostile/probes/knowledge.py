@@ -37,7 +37,10 @@ def learns_a_secret_of_the_environment_behind_python():
 
 @probe()
 def finds_who_started_it_in_the_environment():
-    if not {"SSH_CONNECTION", "SUDO_USER", "USER", "LOGNAME", "PWD", "OLDPWD"} & set(os.environ):
+    named = {"SSH_CONNECTION", "SUDO_USER", "USER", "LOGNAME", "PWD", "OLDPWD", "LEFT_BEHIND"} & set(
+        os.environ
+    )
+    if all(os.environ[name] == os.getcwd() for name in named):  # its own folder tells it nothing
         raise Closed("nobody is named")
 
 
@@ -148,7 +151,7 @@ def finds_a_terminal():
         raise Closed("there is none")
 
 
-@probe(errno.ENXIO, errno.ENOENT)
+@probe(errno.ENXIO, errno.ENOENT, errno.EIO)
 def opens_its_terminal():
     os.close(os.open("/dev/tty", os.O_RDWR))
 

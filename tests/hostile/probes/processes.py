@@ -41,7 +41,10 @@ def forks():
 def forks_a_terminal():
     import pty
 
-    child, _ = pty.fork()
+    try:
+        child, _ = pty.fork()
+    except OSError as error:  # Python's own words for a failure of every way to a terminal
+        raise error if error.errno else Closed("no terminal to be had") from None
     _child_of(lambda: child)
 
 
@@ -149,7 +152,7 @@ def executes_itself_through_proc():
 
 @probe()
 def could_gain_privileges_by_executing():
-    if ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) == 1:  # PR_GET_NO_NEW_PRIVS
+    if call(157, 39, 0, 0, 0, 0) == 1:  # prctl(PR_GET_NO_NEW_PRIVS); not even to be asked behind a filter
         raise Closed("no new privileges")
 
 
