@@ -18,6 +18,7 @@ from torch.nn.modules import transformer
 from sandbox.errors import Invalid, Problem
 from sandbox.submissions.export import advice, places
 from sandbox.submissions.graph.operators import OPERATORS
+from sandbox.submissions.isolation.start import BY_ERROR
 
 _ASSIGNED = re.compile(r"self\.([\w.\[\]]+)")
 _OF_TORCH = "_flat_weights"  # what torch's own GRU and LSTM reassign at every call
@@ -51,9 +52,12 @@ def traced(module: nn.Module, record: Mapping[str, Tensor]) -> ExportedProgram:
 def problem_of(error: BaseException) -> Problem:
     """What an exception out of the developer's code means, and at which line.
 
-    Raises it again when it is a lack of memory, which is no fault that a line could mend.
+    Raises it again when it is a lack of memory, scratch space or descriptors: whoever started the run says
+    which limit that is, and which setting.
     """
     if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        raise error
+    if isinstance(error, OSError) and error.errno in BY_ERROR:
         raise error
     found = advice.of_error(type(error).__name__, str(error))
     line = places.of_traceback(error.__traceback__)

@@ -150,6 +150,18 @@ def test_a_bubblewrap_that_may_make_no_namespace_is_refused_in_its_own_words(wal
     assert "No permissions to create new namespace" in said
 
 
+def test_a_wall_that_could_be_put_up_yesterday_and_not_today_blames_no_submission(
+    wall, monkeypatch, open_folder
+):
+    """Found complete, and then the kernel refuses a namespace (an administrator's sysctl, or too many)."""
+    (open_folder / "bwrap").write_text("#!/bin/sh\necho 'bwrap: Creating new namespace failed' >&2; exit 1\n")
+    (open_folder / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{open_folder}:{os.environ['PATH']}")
+    said = refusal(wall)
+    assert "nothing was run" in said
+    assert "Creating new namespace failed" in said
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has them to lose")
 @pytest.mark.parametrize("power", ["sys_admin", "setuid", "setgid"])
 def test_root_without_the_power_to_make_mounts_and_users_is_refused(power):

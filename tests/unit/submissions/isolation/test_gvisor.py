@@ -96,6 +96,17 @@ def test_an_ordinary_user_without_user_namespaces_is_refused(monkeypatch, tmp_pa
     assert "user.max_user_namespaces" in refusal(Gvisor(Isolation()))
 
 
+def test_a_wall_that_could_be_put_up_yesterday_and_not_today_blames_no_submission(
+    wall, monkeypatch, tmp_path
+):
+    (tmp_path / "runsc").write_text(
+        "#!/bin/sh\ncase $1 in --version) echo runsc 1;; *) echo no >&2; exit 128;; esac"
+    )
+    (tmp_path / "runsc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "A wall could not be put up, so nothing was run" in refusal(wall)
+
+
 def test_without_seccomp_it_refuses(monkeypatch):
     monkeypatch.setattr(
         gvisor, "system_calls", lambda: Layer("seccomp", False, "not in this kernel", "mend it")
