@@ -40,6 +40,7 @@ def add_dataset(box: Sandbox, folder: Path) -> None:
     from sandbox.catalogue.tables import plain
     from sandbox.records import Wave
 
+    since = box.store.change_number()
     with box.console.status("Checking the card and the records"):
         added = add_dataset(box.store, box.settings, folder, box.person)
     first = box.store.get(Wave, f"{added.name}/{card_of(added).training.wave}")
@@ -50,6 +51,7 @@ def add_dataset(box: Sandbox, folder: Path) -> None:
         ("Split", "by a keyed hash of the unit; no unit is on both sides"),
     ]
     box.console.print(plain(rows))
+    _print_budget_notes(box, card_of(added), first.name, since)
 
 
 @dataset.command("list")
@@ -125,12 +127,14 @@ def add_wave(box: Sandbox, dataset: str, file: Path, name: str, day: datetime | 
     if chosen is None:
         raise click.UsageError("The card does not announce this file: say its day with --day YYYY-MM-DD.")
     name = name or (source.name if source else file.stem.lower())
+    since = box.store.change_number()
     with box.console.status("Checking the records"):
         added = add_wave(box.store, box.settings, dataset, file, name, chosen, box.person)
     counted = f"{added.rows:,} records of {added.units:,} units"
     box.console.print(f"The wave {added.id} is accepted: {counted}.", soft_wrap=True)
     for line in lines_of(added.report["notes"]):
         box.console.print(f"  note: {line}", soft_wrap=True, markup=False)
+    _print_budget_notes(box, _card(box, added.dataset), added.name, since)
 
 
 @wave.command("list")
@@ -165,6 +169,13 @@ def _card(box: Sandbox, name_or_folder: str) -> Card:
     if Path(name_or_folder).is_dir():
         return load_card(Path(name_or_folder))
     return card_of(box.store.get(Dataset, name_or_folder))
+
+
+def _print_budget_notes(box: Sandbox, card: Card, wave: str, since: int) -> None:
+    from sandbox.catalogue.populations import budget_notes
+
+    for line in budget_notes(box.store, card, wave, since):
+        box.console.print(f"  note: {line}", soft_wrap=True, markup=False)
 
 
 def _announced(card: Card, file: Path) -> WaveSource | None:

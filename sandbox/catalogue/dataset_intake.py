@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sandbox.catalogue import files, waves
+from sandbox.catalogue import files, populations, waves
 from sandbox.catalogue.card import Card
 from sandbox.catalogue.check import check_card, read_parquet
+from sandbox.catalogue.populations import Sisters
 from sandbox.catalogue.split import held_out, split_key
 from sandbox.catalogue.vectors import unit_count
 from sandbox.errors import Invalid, Problem, Refused
@@ -20,23 +21,32 @@ from sandbox.roles import Person, Role
 from sandbox.settings import Settings
 from sandbox.storage import Store, Transaction
 
+_TRAINING = "training.parquet"
+
 
 def add_dataset(store: Store, settings: Settings, folder: Path, person: Person) -> Dataset:
     """Brings in a dataset: splits its training file once and stores both sides.
 
     The same card again returns the stored dataset; another under the same name is Refused. Raises
-    Invalid with every problem of the card or of the training records.
+    Invalid with every problem of the card or of the training records, and where either contradicts a
+    dataset of the same population that is here (see `populations`).
     """
     person.must_be(Role.CUSTODIAN, to="bring in a dataset")
     card = check_card(folder)
     if stored := _same_dataset(store.all(Dataset, name=card.name), card):
         return stored
+    known = populations.sisters(store, card)
+    _must_agree(card, known)
     key = split_key(settings.storage.folder.absolute(), card.population)
     with files.workplace(settings) as work:
         dataset, wave = _split(store, settings, card, folder, key, person, work)
+        _must_be_apart(card, work, known)
         with store.transaction() as change:
             if stored := _same_dataset(change.all(Dataset, name=card.name), card):
                 return stored
+            if (now := populations.sisters(change, card)) != known:  # another came in meanwhile
+                _must_agree(card, now)
+                _must_be_apart(card, work, now)
             place = files.data_folder(settings, card.name)
             shutil.rmtree(place, ignore_errors=True)  # left by a crash: the store knows no such dataset
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +64,21 @@ def _same_dataset(found: list[Dataset], card: Card) -> Dataset | None:
     return found[0] if found else None
 
 
+def _must_agree(card: Card, known: Sisters) -> None:
+    if problems := list(populations.disagreements(card, known)):
+        raise Invalid(f"The dataset card {card.name!r}", problems)
+
+
+def _must_be_apart(card: Card, work: Path, known: Sisters) -> None:
+    training, first = (files.units_in(work / card.name / f, card.unit) for f in (_TRAINING, _first(card)))
+    if problems := list(populations.overlaps(card, training, first, known)):
+        raise Invalid(f"The dataset card {card.name!r}", problems)
+
+
+def _first(card: Card) -> str:
+    return f"waves/{card.training.wave}.parquet"
+
+
 def _split(
     store: Store, settings: Settings, card: Card, folder: Path, key: bytes, person: Person, work: Path
 ) -> tuple[Dataset, Wave]:
@@ -67,7 +92,7 @@ def _split(
     new, place = work / card.name, files.data_folder(settings, card.name)
     new.mkdir()
     shutil.copyfile(folder / "card.json", new / "card.json")
-    training, first = "training.parquet", f"waves/{card.training.wave}.parquet"
+    training, first = _TRAINING, _first(card)
     training_digest = files.write_parquet(sides["training"], new / training)
     digest = files.write_parquet(sides["held-out"], new / first)
     now, rows = store.clock(), sides["held-out"].num_rows

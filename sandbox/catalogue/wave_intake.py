@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sandbox.catalogue import files, waves
+from sandbox.catalogue import files, populations, waves
 from sandbox.catalogue.card import Card
 from sandbox.catalogue.document import sha256_of
+from sandbox.catalogue.populations import Sisters
 from sandbox.catalogue.split import split_key
 from sandbox.catalogue.stored import card_of
 from sandbox.catalogue.vectors import unit_count
@@ -22,7 +23,10 @@ from sandbox.lifecycle import WaveState
 from sandbox.records import Dataset, Wave
 from sandbox.roles import Person, Role
 from sandbox.settings import Settings
-from sandbox.storage import Store
+from sandbox.storage import Store, Transaction
+
+Seen = tuple[Sisters, list[Wave]]
+"""What a delivery was judged against: the population's other datasets, and this one's accepted waves."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ def add_wave(
         delivery = Delivery(card, name, day, copy, sha256_of(copy))
         existing = next(iter(store.all(Wave, id=delivery.wave)), None)
         wave = existing if existing and _is_stored(existing, delivery) else None
-        if wave is None:
-            judged = _judge(store, settings, delivery)
-            wave = _keep(store, settings, delivery, judged, existing, person.name)
+        while wave is None:
+            seen = populations.sisters(store, card), _accepted(store, card)
+            judged = _judge(store, settings, delivery, seen)
+            wave = _keep(store, settings, delivery, judged, existing, person.name, seen)
     if wave.state is WaveState.QUARANTINED:
         raise Quarantined(waves.in_words(wave.id, wave.report))
     return wave
@@ -91,27 +96,33 @@ def _is_stored(existing: Wave, delivery: Delivery) -> bool:
     return False
 
 
-def _judge(store: Store, settings: Settings, delivery: Delivery) -> waves.Judgement:
-    card = delivery.card
+def _accepted(view: Store | Transaction, card: Card) -> list[Wave]:
+    return view.all(Wave, dataset=card.name, state=WaveState.ACCEPTED)
+
+
+def _judge(store: Store, settings: Settings, delivery: Delivery, seen: Seen) -> waves.Judgement:
+    card, (sisters, accepted) = delivery.card, seen
     others = [w for w in store.all(Wave, dataset=card.name) if w.id != delivery.wave]
     twin = next((w.name for w in others if w.report["delivered"] == delivery.digest), "")
-    earlier = _units_seen(store.get(Dataset, card.name), others, card.unit)
+    earlier = _units_seen(store.get(Dataset, card.name), accepted, card.unit)
     key = split_key(settings.storage.folder.absolute(), card.population)
-    return waves.judge(card, delivery.file, key, earlier, twin)
+    return waves.judge(card, delivery.file, key, earlier, twin, sisters.apart_from_wave(delivery.name))
 
 
-def _units_seen(dataset: Dataset, others: Iterable[Wave], unit: str) -> Iterator[pa.ChunkedArray]:
+def _units_seen(dataset: Dataset, accepted: Iterable[Wave], unit: str) -> Iterator[pa.ChunkedArray]:
     yield files.units_in(Path(dataset.training_path), unit)
-    for wave in others:
-        if wave.state is WaveState.ACCEPTED:
-            yield files.units_in(Path(wave.path), unit)
+    for wave in accepted:
+        yield files.units_in(Path(wave.path), unit)
 
 
 def _keep(
     store: Store, settings: Settings, delivery: Delivery, judged: waves.Judgement, existing: Wave | None,
-    by: str,
-) -> Wave:  # fmt: skip
-    """Moves the file to where it stays, and stores the wave with its budget, in one transaction."""
+    by: str, seen: Seen,
+) -> Wave | None:  # fmt: skip
+    """Moves the file to where it stays, and stores the wave with its budget, in one transaction.
+
+    None, with nothing done, where another wave or dataset of these people came in since it was judged.
+    """
     from sandbox.privacy.ledger import open_wave_budget
 
     card, made = delivery.card, delivery.file
@@ -132,6 +143,8 @@ def _keep(
     with store.transaction() as change:
         if change.all(Wave, id=wave.id) != ([existing] if existing else []):
             raise Refused(f"A wave {wave.id} came in while this one was judged. Look at it first.")
+        if (populations.sisters(change, card), _accepted(change, card)) != seen:
+            return None
         files.put(made, place)
         if existing:
             values = {f.name: getattr(wave, f.name) for f in fields(wave) if f.name != "id"}

@@ -30,12 +30,14 @@ class Judgement:
 
 
 def judge(
-    card: Card, file: Path, key: bytes, earlier: Iterable[pa.ChunkedArray], same_as: str = ""
-) -> Judgement:
+    card: Card, file: Path, key: bytes, earlier: Iterable[pa.ChunkedArray], same_as: str = "",
+    elsewhere: Iterable[pa.ChunkedArray] = (),
+) -> Judgement:  # fmt: skip
     """Judges one delivered file.
 
     `key` is the split key, `earlier` the units of the training side and of each earlier wave,
-    `same_as` the name of a wave that was this very file. Where units recur, records of units on the
+    `same_as` the name of a wave that was this very file, `elsewhere` the units that other datasets of
+    the population have in another pool. Where units recur, records of units on the
     training side are set aside; where they do not, a unit seen earlier is a fault. Raises Refused for
     dummy data: that is a mix-up, no wave.
     """
@@ -59,8 +61,12 @@ def judge(
             notes.append(Fault(card.unit, "a unit on the training side, so it is set aside,", set_aside))
         if not kept.num_rows:
             faults.append(Fault("", "holds only units on the training side"))
-    elif again := _seen(units, earlier):
-        faults.append(Fault(card.unit, "a unit that training or an earlier wave already has", again))
+    else:
+        if again := _seen(units, earlier):
+            faults.append(Fault(card.unit, "a unit that training or an earlier wave already has", again))
+        if again := _seen(units, elsewhere):
+            what = "a unit that another dataset of this population trains on or has in a wave of another name"
+            faults.append(Fault(card.unit, what, again))
     report = report_of(found.rows, found.units, faults, notes)
     return Judgement(None if faults else kept.select(list(card.columns)), report)
 

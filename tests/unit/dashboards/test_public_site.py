@@ -236,7 +236,8 @@ def test_synthetic_data_is_marked_on_the_page_and_in_the_register_and_real_data_
 def test_privacy_is_told_in_words_with_epsilon_delta_adjacency_and_unit():
     text = Visible(page(content())).text
     for part in ("epsilon 0.998", "delta 0.000001", "add/remove", "The unit of protection is one recorded crime",
-                 "42.7% of the promised ε = 8 used", "0.998 for this training alone", "17.21 in each count", "Counts under 10 are never shown"):  # fmt: skip
+                 "42.7% of the promised ε = 8 used", "0.998 for this training alone", "17.21 in each count",
+                 "Counts under 10 are never shown"):  # fmt: skip
         assert part in text
 
 

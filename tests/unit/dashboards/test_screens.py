@@ -47,7 +47,8 @@ def test_the_overview_says_who_needs_a_decision_and_links_to_them(made_up):
     assert "2 need a decision" in html
     assert 'href="model?model=formal-outcome%2F1"' in html
     for words in ("Falls risk 3", "0.687", "0.681 to 0.693", "3 beyond tolerance", "1 failed evaluation",
-                  "112 records lie above the maximum", "of the promised ε = 8 used", "ε of this training alone", "33 budgets not touched yet"):  # fmt: skip
+                  "112 records lie above the maximum", "of the promised ε = 8 used", "ε of this training alone",
+                  "33 budgets not touched yet"):  # fmt: skip
         assert words in html
 
 
