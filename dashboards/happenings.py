@@ -8,7 +8,7 @@ from dashboards import numbers
 from dashboards.panels import Happening
 from sandbox.audit import Line
 
-_WORDS = {
+WORDS = {
     "dataset added": "brought in the dataset",
     "wave accepted": "brought in the wave",
     "wave quarantined": "delivered a wave that was put aside:",
@@ -23,11 +23,12 @@ _WORDS = {
     "privacy.open": "opened the budget",
     "privacy.lower": "lowered the budget",
     "privacy.keep": "kept the budget as it was:",
+    "privacy.release": "gave back a charge that never reached the data:",
     "release.clear": "cleared a release of",
 }
-_FOLDED = {
-    "finding.judge", "graph.admit", "model.standing", "privacy.settle", "release.noise", "submission.admitted",
-    "submission.trained", "training.fail", "training.finish", "training.start",
+FOLDED = {
+    "finding.judge", "graph.admit", "model.standing", "privacy.settle", "privacy.touch", "release.noise",
+    "submission.admitted", "submission.trained", "training.fail", "training.finish", "training.start",
 }  # fmt: skip
 """What follows from, or is part of, another line is not news of its own."""
 
@@ -39,7 +40,7 @@ def happenings(lines: Sequence[Line], called: Mapping[str, str], at_most: int) -
     do the charges for one release, and budgets opened in a row. `called` gives the model of each submission."""
     told: list[_Told] = []
     for line in reversed(lines):
-        if line.action in _FOLDED:
+        if line.action in FOLDED:
             continue
         key = (line.by, line.action, "" if line.action == "privacy.open" else _subject(line, called))
         if told and told[-1][0] == key:
@@ -51,7 +52,7 @@ def happenings(lines: Sequence[Line], called: Mapping[str, str], at_most: int) -
 
 def _happening(lines: Sequence[Line], called: Mapping[str, str]) -> Happening:
     newest, count = lines[0], len(lines)
-    what = _WORDS.get(newest.action, newest.action.replace(".", " ").replace("_", " "))
+    what = WORDS.get(newest.action, newest.action.replace(".", " ").replace("_", " "))
     subject, reason = _subject(newest, called), newest.reason
     if newest.action == "evaluation.finish":
         failed = sum(bool(line.details.get("failure")) for line in lines)
