@@ -24,6 +24,7 @@ WORDS = {
     "privacy.lower": "lowered the budget",
     "privacy.keep": "kept the budget as it was:",
     "privacy.release": "gave back a charge that never reached the data:",
+    "report.make": "had a closer look at",
     "release.clear": "cleared a release of",
 }
 FOLDED = {

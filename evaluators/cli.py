@@ -1,4 +1,4 @@
-"""`ndl evaluate`, `ndl findings`, `ndl release`: judge models, read the verdicts, publish them."""
+"""`ndl evaluate`, `findings`, `report`, `release`: judge models, read the verdicts, look closer, publish."""
 
 from __future__ import annotations
 
@@ -101,6 +101,21 @@ def release(box: Sandbox, model_version: str, everything: bool) -> None:
         box.console.print(f"{made.model_version} released as {made.id[:16]}", highlight=False)
     if not releases:
         box.console.print("No model to release. Train one first: [bold]ndl train[/bold]")
+
+
+@click.command()
+@click.argument("model_version", metavar="MODEL/VERSION")
+@click.argument("wave")
+@click.pass_obj
+def report(box: Sandbox, model_version: str, wave: str) -> None:
+    """Make Evidently's report of MODEL/VERSION on WAVE, for looking closer; it stays inside."""
+    from evaluators.evidently_report import make_report
+
+    with box.console.status("Reading a sample and asking the model"):
+        file = make_report(box.store, box.settings, model_version, wave, box.person)
+    box.console.print(
+        f"{file}\nThe model's page of the live dashboard links to it. It may not leave.", highlight=False
+    )
 
 
 def verdicts(found: Iterable[Finding]) -> Table:

@@ -34,7 +34,7 @@ class Tallies:
     def __init__(self, store: Store, settings: Settings, load: Load = registered_scorer) -> None:
         self._store, self._settings, self._load = store, settings, load
         self.encoding = cache(self._encoding)
-        self._scorer = cache(self._loaded)
+        self.scorer = cache(self._loaded)
 
     def of(self, version: ModelVersion, wave: Wave) -> Tally:
         """Raises Trouble when the records or the model cannot be read; anything else is the model's."""
@@ -44,7 +44,7 @@ class Tallies:
             content = view.tally(key)
         if content is not None:
             return Tally.from_bytes(content)
-        tally = tally_wave(_unchanged(wave), self._scorer(version), encoding)
+        tally = tally_wave(unchanged(wave), self.scorer(version), encoding)
         with self._store.transaction() as tx:
             tx.put_tally(key, tally.to_bytes())
         return tally
@@ -67,7 +67,8 @@ def tally_key(version: ModelVersion, wave: Wave, encoding: Encoding) -> str:
     return "|".join((f"tally/{SCORING_VERSION}", *parts))
 
 
-def _unchanged(wave: Wave) -> Path:
+def unchanged(wave: Wave) -> Path:
+    """The wave's file; raises Trouble when it is gone or not the one that was accepted."""
     from sandbox.catalogue.document import sha256_of
 
     path = Path(wave.path)

@@ -12,10 +12,12 @@ from pathlib import Path
 import streamlit as st  # noqa: TID253 - Streamlit runs this file, nobody imports it
 
 from dashboards import views
+from dashboards.live import reports
 from dashboards.live.markup import block, tag
 from dashboards.live.screens import model as model_screen
 from dashboards.live.screens import overview as overview_screen
 from dashboards.panels import ModelName, ModelPanel, OverviewPanel
+from evaluators.reports import reported
 from sandbox import settings
 from sandbox.storage import Store
 
@@ -74,8 +76,9 @@ def _one_model(url: str, number: int) -> None:
     with choice:
         chosen = _choice(names)
     panel = _model(url, chosen, number)
+    made = {wave: reports.address(chosen, wave) for wave in reported(settings.load(), chosen)}
     with title:
-        st.html(model_screen.heading(panel, datetime.now(UTC)))
+        st.html(model_screen.heading(panel, datetime.now(UTC), made))
     model_screen.render(panel)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from dashboards.live import reports
 from sandbox.errors import Refused
 
 Message = MutableMapping[str, Any]
@@ -40,6 +41,9 @@ OPTIONS: dict[str, Any] = {
     "theme.primaryColor": "#1c4f93",
     "theme.textColor": "#1b2733",
 }
+_GRACE_SECONDS = 2
+"""A page that somebody left open is no reason to stay."""
+_QUIET: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
 
 
 def serve(host: str, port: int) -> None:
@@ -48,7 +52,7 @@ def serve(host: str, port: int) -> None:
     import uvicorn
 
     app = application(host, port)
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=_GRACE_SECONDS, **_QUIET)
 
 
 def must_be_loopback(host: str) -> None:
@@ -79,12 +83,12 @@ def application(host: str, port: int) -> App:
     where = {"server.address": host, "server.port": port, "server.allowedHosts": names}
     load_config_options({**OPTIONS, **where})
     outer = [Middleware(SafeHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=names)]
-    app: App = Streamlit(Path(__file__).with_name("app.py"), middleware=outer)
+    app: App = Streamlit(Path(__file__).with_name("app.py"), middleware=outer, routes=[reports.route()])
     return app
 
 
 class SafeHeaders:
-    """Adds HEADERS to every answer."""
+    """Adds HEADERS to every answer; a report has a stricter policy of its own."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -99,9 +103,13 @@ class SafeHeaders:
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
+        given = self.headers
+        if scope.get("path", "").startswith(reports.PREFIX):
+            given = {**given, "content-security-policy": reports.POLICY}
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+                added = [(name.encode(), value.encode()) for name, value in given.items()]
                 kept = [
                     (k, v) for k, v in message.get("headers", []) if k.decode().lower() not in self.headers
                 ]

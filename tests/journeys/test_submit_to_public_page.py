@@ -65,6 +65,7 @@ COMMANDS = [
     ["dana", "wave", "list", "synthetic_health"],
     ["dana", "wave", "show", "synthetic_health/bad"],
     ["omar", "findings", "--all"],
+    ["omar", "report", "admission/1", "wave-01"],
     ["omar", "model", "show", "admission/1"],
     ["omar", "release", "admission/1"],
     ["omar", "site", "build"],
@@ -78,7 +79,7 @@ COMMANDS = [
     ["omar", "audit", "verify"],
     ["ada", "model", "show", "nobody/1"],
 ]
-EXPECTED = {12: 3, 15: 5, 29: 4, 32: 4}  # position in COMMANDS: exit code; all others 0
+EXPECTED = {12: 3, 15: 5, 30: 4, 33: 4}  # position in COMMANDS: exit code; all others 0
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from dashboards import charts, numbers
@@ -11,11 +12,20 @@ from dashboards.panels import ModelPanel, Reliability, Trend
 from sandbox.lifecycle import Verdict
 
 
-def heading(panel: ModelPanel, now: datetime) -> Html:
-    """Title and the line about the latest wave."""
+def heading(panel: ModelPanel, now: datetime, reports: Mapping[str, str] = {}) -> Html:
+    """Title, the line about the latest wave, and links to the reports that were made: the address of each wave's."""
     name = panel.name
     title = tag("h1", f"{name.title}, version {name.version} · {name.standing}")
-    return block(title, tag("p", _latest_words(panel, now), css="sub"))
+    return block(title, tag("p", _latest_words(panel, now), css="sub"), _report_links(reports))
+
+
+def _report_links(reports: Mapping[str, str]) -> Html:
+    if not reports:
+        return Html("")
+    links = [
+        tag("a", wave, href=address, target="_blank", rel="noreferrer") for wave, address in reports.items()
+    ]
+    return tag("p", "Looking closer, on a sample (Evidently): ", join(links, ", "), css="quiet small")
 
 
 def render(panel: ModelPanel) -> None:

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
 from dashboards import numbers, views
-from dashboards.live import markup
-from dashboards.live.serve import HEADERS, inline_scripts, must_be_loopback
+from dashboards.live import markup, reports
+from dashboards.live.screens import model as model_screen
+from dashboards.live.serve import HEADERS, SafeHeaders, inline_scripts, must_be_loopback
 from dashboards.panels import Alarm, OverviewPanel, Point
 from sandbox.cli import cli
 from sandbox.errors import Refused
@@ -208,3 +209,31 @@ def test_the_policy_lets_no_inline_script_run_but_streamlits_own():
     assert "http" not in policy
     assert all(script.startswith("'sha256-") for script in inline_scripts())
     assert len(inline_scripts()) == 1
+
+
+def test_a_report_is_served_as_a_page_that_can_reach_nothing_and_no_other_file_is(tmp_path, monkeypatch):
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.testclient import TestClient
+
+    monkeypatch.setenv("NDL_STORAGE__FOLDER", str(tmp_path))
+    monkeypatch.delenv("NDL_CONFIG", raising=False)
+    file = tmp_path / "reports/falls/3/w1.html"
+    file.parent.mkdir(parents=True)
+    file.write_text("<p>Looking closer</p>")
+    (tmp_path / "ndl.html").write_text("not a report")
+    client = TestClient(Starlette(routes=[reports.route()], middleware=[Middleware(SafeHeaders)]))
+    answer = client.get(reports.address("falls/3", "w1"))
+    assert answer.text == "<p>Looking closer</p>"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none';")
+    assert "connect-src" not in policy  # so default-src rules it out
+    for other in ("falls/3/w2", "../ndl/1/x", "..%2F..%2Fndl/3/w1", "falls/3/..%2F..%2F..%2Fndl"):
+        assert client.get(reports.PREFIX + other).status_code == 404
+
+
+def test_the_heading_links_to_the_reports_that_were_made(made_up):
+    panel = views.model(made_up.store, "falls-risk/3")
+    html = model_screen.heading(panel, NOW, {"w1": reports.address("falls-risk/3", "w1")})
+    assert 'href="/reports/falls-risk/3/w1"' in html
+    assert "Evidently" not in model_screen.heading(panel, NOW)
