@@ -19,6 +19,8 @@ WORDS = {
     "model.decide": "decided about",
     "evaluation.finish": "evaluated",
     "evaluation.postpone": "put off evaluating",
+    "job.retry": "had tried again",
+    "job.cancel": "called off",
     "privacy.reserve": "charged the budget",
     "privacy.open": "opened the budget",
     "privacy.lower": "lowered the budget",
@@ -70,6 +72,8 @@ def _happening(lines: Sequence[Line], called: Mapping[str, str]) -> Happening:
 def _subject(line: Line, called: Mapping[str, str]) -> str:
     """Names instead of keys: `<model>|<wave>|<evaluator>|<version>` becomes `<model> on <wave>`."""
     parts = line.subject.split("|")
+    if line.action.startswith("job."):
+        return " on ".join(parts[1:])
     if len(parts) >= 2:
         return f"{parts[0]} on {parts[1]}"
     if released := _released(line):

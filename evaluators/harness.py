@@ -1,8 +1,9 @@
 """How is what is due done, exactly once? Tally, measure, judge; store everything of one evaluation together.
 
 The key of an evaluation is its exactly-once guard: when two workers race, the second one's insert is
-refused by the database and its work is dropped. A model or an evaluator that crashes is stored as a
-failure code and the others go on; trouble with this machine (a missing file, no memory, no registry)
+refused by the database and its work is dropped. That they do not race is a courtesy: a model and wave is
+one job (sandbox.jobs), which one process holds at a time. A model or an evaluator that crashes is stored as
+a failure code and the others go on; trouble with this machine (a missing file, no memory, no registry)
 decides nothing, is written to the audit log, and stays due.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 
 from sqlalchemy.exc import IntegrityError, OperationalError
 
@@ -17,16 +19,19 @@ from evaluators.base import Context, Evaluator
 from evaluators.catalogue import evaluators_for
 from evaluators.policy import Policy, load_policy
 from evaluators.rules import Judgement, Occasion, judge
-from evaluators.schedule import Job, due, evaluation_id
+from evaluators.schedule import Pair, due, evaluation_id
 from evaluators.tallies import Load, Tallies, Trouble, registered_scorer, tally_key
-from sandbox.errors import NDLError
+from sandbox.errors import NDLError, Refused
+from sandbox.jobs import claims
+from sandbox.jobs.kinds import Later
+from sandbox.jobs.presence import Presence
 from sandbox.lifecycle import FindingState, Verdict
-from sandbox.records import Evaluation, Event, Finding, Measurement, ModelVersion, Wave
+from sandbox.records import Evaluation, Event, Finding, Json, Measurement, ModelVersion, Wave
 from sandbox.settings import Settings
 from sandbox.storage import Store, Transaction
 
 Progress = Callable[[int, int, str], None]
-"""Told (jobs done, jobs in all, what comes next)."""
+"""Told (how much is done, of how much, what comes next)."""
 
 HEADLINES = frozenset(
     {"auc", "accuracy", "macro_auc", "r2", "brier", "log_loss", "calibration_bias", "ece"}
@@ -43,41 +48,71 @@ def evaluate_due(
     progress: Progress | None = None,
     load: Load = registered_scorer,
 ) -> list[Evaluation]:
-    """Does every evaluation that is due and returns those done here; asking again does nothing."""
+    """Does every evaluation that is due and that no other process is doing, and returns those done here;
+    asking again does nothing."""
     policy = load_policy(settings.evaluation.policy)
     tallies = Tallies(store, settings, load)
-    jobs = jobs_due(store, tallies)
+    pairs = pairs_due(store, tallies)
     done: list[Evaluation] = []
-    for number, job in enumerate(jobs):
-        if progress:
-            progress(number, len(jobs), f"{job.model_version.id} on {job.wave.id}")
-        try:
-            made, headline = _do(store, tallies, policy, job, person_name)
-        except _OF_THE_MACHINE as error:
-            _postpone(store, job, error, person_name)
-            continue
-        done += made
-        _mirror(store, settings, job, headline)
+    with Presence(store) if pairs else nullcontext() as presence:
+        for number, pair in enumerate(pairs):
+            if progress:
+                progress(number, len(pairs), f"{pair.model_version.id} on {pair.wave.id}")
+            assert presence is not None
+            with suppress(Later, Refused):
+                arguments = arguments_of(pair)
+                with claims.holding(presence, job_key(arguments), JOB, arguments, person_name) as hand:
+                    done += evaluate_pair(store, settings, tallies, policy, pair, person_name, hand.progress)
     if progress:
-        progress(len(jobs), len(jobs), "")
+        progress(len(pairs), len(pairs), "")
     return done
 
 
-def jobs_due(store: Store, tallies: Tallies) -> list[Job]:
-    """What has no result yet."""
+def evaluate_pair(
+    store: Store, settings: Settings, tallies: Tallies, policy: Policy, pair: Pair, by: str, progress: Progress,
+) -> list[Evaluation]:  # fmt: skip
+    """Does what is left of one model version on one wave; raises Later for trouble with this machine."""
+    try:
+        made, headline = _do(store, tallies, policy, pair, by, progress)
+    except _OF_THE_MACHINE as error:
+        raise Later(_postpone(store, pair, error, by)) from None
+    _mirror(store, settings, pair, headline)
+    return made
+
+
+def pairs_due(store: Store, tallies: Tallies, only: Json | None = None) -> list[Pair]:
+    """What has no result yet: everything, or the one pair that these arguments of a job name."""
+    one = {} if only is None else {"id": only["model_version"]}
+    of = {} if only is None else {"model_version": only["model_version"]}
     with store.reading() as view:
-        versions, waves = view.all(ModelVersion), view.all(Wave)
-        done = {evaluation.id for evaluation in view.all(Evaluation)}
-    return due(versions, waves, done, lambda v: evaluators_for(tallies.encoding(v.dataset, v.task).task.kind))
+        versions, waves = view.all(ModelVersion, **one), view.all(Wave)
+        done = {evaluation.id for evaluation in view.all(Evaluation, **of)}
+    pairs = due(
+        versions, waves, done, lambda v: evaluators_for(tallies.encoding(v.dataset, v.task).task.kind)
+    )
+    return [pair for pair in pairs if only is None or pair.wave.id == only["wave"]]
+
+
+JOB = "evaluation"
+
+
+def arguments_of(pair: Pair) -> Json:
+    return {"model_version": pair.model_version.id, "wave": pair.wave.id}
+
+
+def job_key(arguments: Json) -> str:
+    return f"{JOB}|{arguments['model_version']}|{arguments['wave']}"
 
 
 def _do(
-    store: Store, tallies: Tallies, policy: Policy, job: Job, by: str
+    store: Store, tallies: Tallies, policy: Policy, pair: Pair, by: str, progress: Progress
 ) -> tuple[list[Evaluation], dict[str, float]]:
-    contexts, failure = _contexts(tallies, job)
-    is_reference = job.wave.id == job.reference.id
+    progress(0, len(pair.evaluators), "counting")
+    contexts, failure = _contexts(tallies, pair)
+    is_reference = pair.wave.id == pair.reference.id
     done, headline = [], dict[str, float]()
-    for evaluator in job.evaluators:
+    for number, evaluator in enumerate(pair.evaluators):
+        progress(number, len(pair.evaluators), evaluator.name)
         measured: list[Measurement] = []
         judged: list[Judgement] = []
         failed = failure
@@ -86,47 +121,47 @@ def _do(
             try:
                 measured = evaluator.measure(now)
                 before = [] if is_reference else evaluator.measure(reference)
-                against = "" if is_reference else job.reference.name
+                against = "" if is_reference else pair.reference.name
                 titles = {name: column.title for name, column in now.card.columns.items()}
-                occasion = Occasion(now.task.kind, job.wave.name, against, titles)
+                occasion = Occasion(now.task.kind, pair.wave.name, against, titles)
                 judged = judge(policy, evaluator.name, measured, before, occasion)
             except _OF_THE_MACHINE:
                 raise
             except Exception as error:  # a crash is a value, never a stop for the others
                 failed, measured, judged = _code("evaluator", error), [], []
-        evaluation = _keep(store, job, evaluator, failed, measured, judged, by)
+        evaluation = _keep(store, pair, evaluator, failed, measured, judged, by)
         if evaluation:
             done.append(evaluation)
             headline |= _headline(measured)
     return done, headline
 
 
-def _contexts(tallies: Tallies, job: Job) -> tuple[tuple[Context, Context] | None, str]:
+def _contexts(tallies: Tallies, pair: Pair) -> tuple[tuple[Context, Context] | None, str]:
     """This wave's context and the reference wave's own, or the code of what the model did wrong."""
-    version = job.model_version
+    version = pair.model_version
     encoding = tallies.encoding(version.dataset, version.task)
     part = "scoring"
     try:
-        tally = tallies.of(version, job.wave)
+        tally = tallies.of(version, pair.wave)
         part = "reference"
-        reference = tally if job.wave.id == job.reference.id else tallies.of(version, job.reference)
+        reference = tally if pair.wave.id == pair.reference.id else tallies.of(version, pair.reference)
     except _OF_THE_MACHINE:
         raise
     except Exception as error:
         return None, _code(part, error)
     card, task = encoding.card, encoding.task
-    of_reference = Context(reference, card, task, None, tally_key(version, job.reference, encoding))
-    if job.wave.id == job.reference.id:
+    of_reference = Context(reference, card, task, None, tally_key(version, pair.reference, encoding))
+    if pair.wave.id == pair.reference.id:
         return (of_reference, of_reference), ""
-    return (Context(tally, card, task, reference, tally_key(version, job.wave, encoding)), of_reference), ""
+    return (Context(tally, card, task, reference, tally_key(version, pair.wave, encoding)), of_reference), ""
 
 
 def _keep(
-    store: Store, job: Job, evaluator: Evaluator, failure: str,
+    store: Store, pair: Pair, evaluator: Evaluator, failure: str,
     measured: Iterable[Measurement], judged: Iterable[Judgement], by: str,
 ) -> Evaluation | None:  # fmt: skip
     """Stores an evaluation, its measurements and findings at once; None when somebody else did."""
-    version, wave = job.model_version, job.wave
+    version, wave = pair.model_version, pair.wave
     key = evaluation_id(version, wave, evaluator)
     made = Evaluation(key, version.id, wave.id, evaluator.name, evaluator.version, failure, store.clock())
     event = Event(by, "evaluation.finish", key, "no result yet", {"failure": failure})
@@ -162,26 +197,27 @@ def _put_finding(tx: Transaction, evaluation: Evaluation, j: Judgement, by: str)
     )  # fmt: skip
 
 
-def _postpone(store: Store, job: Job, error: BaseException, by: str) -> None:
+def _postpone(store: Store, pair: Pair, error: BaseException, by: str) -> str:
     why = str(error) if isinstance(error, Trouble) else type(error).__name__
-    subject = f"{job.model_version.id}|{job.wave.id}"
+    subject = f"{pair.model_version.id}|{pair.wave.id}"
     _log.warning("%s stays due: %s", subject, why)
     with store.transaction() as tx:
         tx.log(Event(by, "evaluation.postpone", subject, why))
+    return why
 
 
-def _mirror(store: Store, settings: Settings, job: Job, headline: dict[str, float]) -> None:
+def _mirror(store: Store, settings: Settings, pair: Pair, headline: dict[str, float]) -> None:
     """Best effort, after our commit: MLflow's pages show each model's history."""
     if not headline:
         return
-    waves = sorted(store.all(Wave, dataset=job.wave.dataset), key=lambda w: (w.day, w.id))
-    step = [wave.id for wave in waves].index(job.wave.id)
+    waves = sorted(store.all(Wave, dataset=pair.wave.dataset), key=lambda w: (w.day, w.id))
+    step = [wave.id for wave in waves].index(pair.wave.id)
     try:
         from sandbox.registry.registry import mirror
 
-        mirror(settings, job.model_version, step, headline)
+        mirror(settings, pair.model_version, step, headline)
     except Exception as error:
-        _log.warning("%s was not mirrored to MLflow: %s", job.model_version.id, type(error).__name__)
+        _log.warning("%s was not mirrored to MLflow: %s", pair.model_version.id, type(error).__name__)
 
 
 def _headline(measured: Iterable[Measurement]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from sandbox.records import ModelVersion, Wave
 
 
 @dataclass(frozen=True)
-class Job:
+class Pair:
     """One model version and wave, and the evaluators that have no result on it yet.
 
     `reference` is the wave it is compared with; the same as `wave` for the dataset's first.
@@ -31,14 +31,14 @@ def due(
     waves: Iterable[Wave],
     done: Collection[str],
     evaluators_of: Callable[[ModelVersion], Sequence[Evaluator]],
-) -> list[Job]:
+) -> list[Pair]:
     """Every hosted (not retired) version x accepted wave of its dataset x evaluator version without a
     result, oldest wave first. `done` holds the ids of the evaluations there are."""
     arrived: dict[str, list[Wave]] = {}
     for wave in waves:
         if wave.state is WaveState.ACCEPTED:
             arrived.setdefault(wave.dataset, []).append(wave)
-    jobs = []
+    pairs = []
     for version in versions:
         if version.standing is Standing.RETIRED or version.dataset not in arrived:
             continue
@@ -46,8 +46,8 @@ def due(
         for wave in sorted(of_dataset, key=lambda w: (w.day, w.id)):
             left = tuple(e for e in evaluators_of(version) if evaluation_id(version, wave, e) not in done)
             if left:
-                jobs.append(Job(version, wave, reference_of(of_dataset), left))
-    return sorted(jobs, key=lambda job: (job.wave.day, job.wave.id, job.model_version.id))
+                pairs.append(Pair(version, wave, reference_of(of_dataset), left))
+    return sorted(pairs, key=lambda pair: (pair.wave.day, pair.wave.id, pair.model_version.id))
 
 
 def reference_of(waves: Iterable[Wave]) -> Wave:

@@ -29,6 +29,16 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
+class JobState(StrEnum):
+    """What has been asked of the workers. Waiting and running are open; the others are over."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class ChargeState(StrEnum):
     """A charge counts in full until it is settled, which may only lower it to the steps that ran.
 

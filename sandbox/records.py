@@ -13,6 +13,7 @@ from typing import Any
 from sandbox.lifecycle import (
     ChargeState,
     FindingState,
+    JobState,
     RunState,
     Standing,
     SubmissionState,
@@ -225,6 +226,51 @@ class Release:
     content: Json
     released_at: datetime
     released_by: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work that somebody or the schedule asked for, done once by whoever is free. `key` is `<kind>|<what>`.
+
+    `attempt` grows when it is asked for anew; `deaths` counts the workers that died on this attempt.
+    `queued`: a worker may do it; else one process is doing it by itself. `worker` is the holder while it
+    runs. `again_at` is when it may be tried again. `done` of `total` says how far it is.
+    """
+
+    key: str
+    kind: str
+    arguments: Json
+    state: JobState
+    attempt: int
+    deaths: int
+    queued: bool
+    note: str
+    worker: str
+    done: int
+    total: int
+    doing: str
+    asked_by: str
+    asked_at: datetime
+    again_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that does jobs. It lives while `beat` grows; `machine` and `process` say where it is.
+
+    `ended`: it said itself that it is leaving. `name` is for people.
+    """
+
+    id: str
+    name: str
+    machine: str
+    process: str
+    beat: int
+    ended: bool
+    started_at: datetime
+    beat_at: datetime
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sandbox.errors import Invalid, NotFound, Problem
 from sandbox.roles import Person, Role
@@ -46,6 +46,34 @@ class Evaluation(_Section):
     """`policy` names a TOML file with the limits that turn measurements into findings."""
 
     policy: Path = Path("configs/policies/default.toml")
+
+
+class Schedule(_Section):
+    """When to look for what is due: five fields of cron, in UTC; empty for never.
+
+    `evaluate`: evaluations without a result. `train`: submissions that wait; empty leaves each training
+    to a person. What is missed is caught up with, and nothing is done twice.
+    """
+
+    evaluate: str = "* * * * *"
+    train: str = ""
+
+    @field_validator("evaluate", "train")
+    @classmethod
+    def _is_cron(cls, text: str) -> str:
+        from sandbox.jobs.cron import is_expression
+
+        if text and not is_expression(text):
+            raise ValueError(
+                "not five fields of cron in UTC: '*/15 * * * *' is every quarter of an hour, '0 2 * * *' at two"
+            )
+        return text
+
+
+class Workers(_Section):
+    """How many workers `ndl up` starts; each does one training and one evaluation at a time."""
+
+    count: int = Field(default=1, ge=0, le=64)
 
 
 class Publication(_Section):
@@ -81,6 +109,8 @@ class Settings(_Section):
     storage: Storage = Storage()
     serving: Serving = Serving()
     evaluation: Evaluation = Evaluation()
+    schedule: Schedule = Schedule()
+    workers: Workers = Workers()
     publication: Publication = Publication()
     isolation: Isolation = Isolation()
     people: dict[str, list[Role]] = {}
@@ -135,6 +165,8 @@ def problems_of(error: ValidationError) -> list[Problem]:
             what, todo = "unknown key", "Check its spelling, or remove it."
         elif item["type"] == "missing":
             what, todo = "missing", "Add it."
+        elif item["type"] == "value_error":
+            what = what.removeprefix("value error, ")
         problems.append(Problem(where, what, todo))
     return problems
 

@@ -37,6 +37,7 @@ _TYPES: dict[type, type[sa.types.TypeEngine[Any]]] = {
     str: sa.String,
     int: sa.Integer,
     float: sa.Float,
+    bool: sa.Boolean,
     date: sa.Date,
     datetime: UtcDateTime,
 }
@@ -77,6 +78,8 @@ OF_RECORD: dict[type, sa.Table] = {
     records.Finding: _table("findings", records.Finding),
     records.Decision: _table("decisions", records.Decision),
     records.Release: _table("releases", records.Release),
+    records.Job: _table("jobs", records.Job),
+    records.Worker: _table("workers", records.Worker),
 }
 
 measurements = sa.Table(
@@ -126,6 +129,7 @@ audit = sa.Table(
 sa.Index("waves_by_dataset", OF_RECORD[records.Wave].c.dataset)
 sa.Index("charges_by_pool", OF_RECORD[records.Charge].c.pool)
 sa.Index("evaluations_by_model", OF_RECORD[records.Evaluation].c.model_version)
+sa.Index("jobs_by_state", OF_RECORD[records.Job].c.state)
 sa.Index("findings_by_model", OF_RECORD[records.Finding].c.model_version)
 
 APPEND_ONLY = (

@@ -17,6 +17,8 @@ from sandbox.catalogue import made_up, stored
 from sandbox.catalogue.card import Card
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError, Refused
+from sandbox.jobs import claims
+from sandbox.jobs.presence import Hand
 from sandbox.lifecycle import ChargeState, RunState, Standing, SubmissionState
 from sandbox.privacy import accounting, ledger
 from sandbox.records import Charge, Dataset, Event, Json, ModelVersion, Submission, TrainingRun
@@ -68,9 +70,29 @@ def train(
 
     A submission that is trained already returns its model and charges nothing; one that was received
     and not yet admitted is admitted first (see sandbox.submissions.admission for what that raises).
-    Raises Refused or BudgetExhausted before anything is spent, TrainingFailed after.
+    Raises Refused or BudgetExhausted before anything is spent, also while another process trains it;
+    TrainingFailed after.
     """
     person.must_be(Role.OPERATOR, to="train a model")
+    submission = store.get(Submission, submission_id)
+    if submission.state is SubmissionState.TRAINED:
+        return _trained(store, submission)
+    key, arguments = f"training|{submission_id}", {"submission": submission_id}
+    with claims.alone(store, key, "training", arguments, person.name) as hand:
+        return _train(store, settings, submission_id, person, hand, progress, randomness)
+
+
+def _train(
+    store: Store, settings: Settings, submission_id: str, person: Person, hand: Hand,
+    progress: loop.Progress | None, randomness: Randomness | None,
+) -> ModelVersion:  # fmt: skip
+    """Does it, while nobody else can."""
+
+    def told(step: int, steps: int) -> None:
+        hand.progress(step, steps, "training")
+        if progress:
+            progress(step, steps)
+
     submission = store.get(Submission, submission_id)
     if submission.state is SubmissionState.TRAINED:
         return _trained(store, submission)
@@ -85,15 +107,17 @@ def train(
 
         model = Model(graph)
         rehearse(model, encoding.inputs, chosen)
+        hand.check()
         charge, run = _begin(store, submission, card, chosen, person)
         ran = _Ran()
         try:
             ledger.touch(store, charge.id, person.name)
             weights = _learn(
-                model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), progress,
+                model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), told,
                 ran.note,
             )  # fmt: skip
             charge = ledger.settle(store, charge.id, charge.event, person.name)
+            hand.check()
             certificate = certify(chosen, card, dataset, charge, submission.graph)
             registered = registry.register(
                 settings, run=run.id, submission=submission, dataset=dataset, card=card,
@@ -232,6 +256,8 @@ def _fail(
     where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     with store.transaction() as tx:
         event = Event(person.name, "training.fail", run.id, details={"code": code})
+        if tx.get(TrainingRun, run.id).state is not RunState.RESERVED:
+            return code  # taken for dead: somebody else trains it now
         tx.change(TrainingRun, run.id, event, **_failed(code, where, store))
         tx.change(
             Submission,
@@ -281,6 +307,8 @@ def _finish(
         registered_at=store.clock(),
     )
     with store.transaction() as tx:
+        if tx.get(TrainingRun, run.id).state is not RunState.RESERVED:
+            raise Refused(f"The training {run.id} was taken for dead and is done anew by another process.")
         tx.change(
             TrainingRun,
             run.id,

@@ -42,7 +42,7 @@ responsible = "Its director"
 contact = "director@trust.example"
 question_a_decision = "Write to the contact above."
 """
-SERVERS = ("dashboard", "demo", "site serve", "up")
+SERVERS = ("dashboard", "demo", "jobs schedule", "site serve", "up", "worker")
 COMMANDS = [
     ["", "doctor"],
     ["dana", "dataset", "generate", "people", "--rows", "3000", "--waves", "2", "--wave-rows", "2000"],
@@ -78,8 +78,14 @@ COMMANDS = [
     ["omar", "audit", "show"],
     ["omar", "audit", "verify"],
     ["ada", "model", "show", "nobody/1"],
+    ["ada", "jobs", "list"],
+    ["omar", "jobs", "list", "--all"],
+    ["omar", "jobs", "show", "evaluation|admission/1|synthetic_health/wave-01"],
+    ["omar", "jobs", "retry", "evaluation|admission/1|synthetic_health/wave-01"],
+    ["omar", "jobs", "cancel", "training|nobody"],
+    ["worker", "jobs", "ask", "--trainings"],
 ]
-EXPECTED = {12: 3, 15: 5, 30: 4, 33: 4}  # position in COMMANDS: exit code; all others 0
+EXPECTED = {12: 3, 15: 5, 30: 4, 33: 4, 34: 3, 37: 3, 38: 4}  # position in COMMANDS: exit code; all others 0
 
 
 @pytest.fixture(scope="module")

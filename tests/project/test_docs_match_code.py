@@ -11,7 +11,7 @@ from sandbox.errors import NDLError
 README = Path("README.md").read_text()
 PACKAGES = [
     "sandbox/catalogue", "sandbox/submissions", "sandbox/privacy", "sandbox/training", "sandbox/registry",
-    "sandbox/disclosure", "sandbox/storage", "evaluators", "dashboards",
+    "sandbox/disclosure", "sandbox/jobs", "sandbox/storage", "evaluators", "dashboards",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ ENGINES = (
     "pandas",
     "dp_accounting",
     "opendp",
+    "dbos",
 )
 PROBE = "import sys; {what}; print(*sorted(set(sys.modules) & set({engines})))"
 

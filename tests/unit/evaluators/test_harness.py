@@ -131,10 +131,10 @@ def test_trouble_with_the_machine_decides_nothing_and_stays_due(world, store, se
 def test_the_second_of_two_racing_workers_changes_nothing(world, store, settings, loads, people, monkeypatch):
     world.wave("w1", people(600))
     world.model()
-    late = harness.jobs_due(store, tallies.Tallies(store, settings, loads))
+    late = harness.pairs_due(store, tallies.Tallies(store, settings, loads))
     evaluate_due(store, settings, "first", load=loads)
     before = store.change_number()
-    monkeypatch.setattr(harness, "jobs_due", lambda *_: late)
+    monkeypatch.setattr(harness, "pairs_due", lambda *_: late)
     assert evaluate_due(store, settings, "second", load=loads) == []
     assert store.change_number() == before
 

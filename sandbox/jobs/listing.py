@@ -1,0 +1,84 @@
+"""What do people see of the jobs? Pure: rows and the time in, words out.
+
+A job is shown as running only while its worker's beat is at most BELIEVED_SECONDS old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sandbox.lifecycle import JobState
+from sandbox.records import Job, Worker
+from sandbox.storage import Store
+
+BELIEVED_SECONDS = 30
+_SHOWN_DONE = 20
+_ORDER = (JobState.RUNNING, JobState.WAITING, JobState.FAILED, JobState.CANCELLED, JobState.DONE)
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """One job, as it is to be shown. `state` is a word for people; `share` is None where nobody knows."""
+
+    key: str
+    kind: str
+    subject: str
+    state: JobState
+    words: str
+    attempt: int
+    share: float | None
+    worker: str
+    since: datetime
+    note: str
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The open and failed jobs, the newest of those that are done, how many there are, and who is at work."""
+
+    lines: tuple[JobLine, ...]
+    counts: dict[JobState, int]
+    workers: int
+
+
+def jobs_now(store: Store, *, everything: bool = False) -> Jobs:
+    """What there is to see now."""
+    with store.reading() as view:
+        jobs, workers = view.all(Job), view.all(Worker)
+    return listed(jobs, workers, store.clock(), everything=everything)
+
+
+def listed(
+    jobs: Iterable[Job], workers: Iterable[Worker], now: datetime, *, everything: bool = False
+) -> Jobs:
+    """Running first, then waiting, failed, cancelled and done; the newest first within each."""
+    believed = timedelta(seconds=BELIEVED_SECONDS)
+    # A beat from the future was written by a machine whose clock goes before; it is as good as a beat of now.
+    alive = {w.id: w for w in workers if not w.ended and now - w.beat_at <= believed}
+    lines = sorted((_line(job, alive, now) for job in jobs), key=lambda line: line.since, reverse=True)
+    lines.sort(key=lambda line: _ORDER.index(line.state))
+    counts = {state: sum(line.state is state for line in lines) for state in JobState}
+    done = [line for line in lines if line.state is JobState.DONE]
+    hidden = set() if everything else {id(line) for line in done[_SHOWN_DONE:]}
+    return Jobs(tuple(line for line in lines if id(line) not in hidden), counts, len(alive))
+
+
+def _line(job: Job, alive: dict[str, Worker], now: datetime) -> JobLine:
+    state, note, words = job.state, job.note, str(job.state)
+    worker = alive.get(job.worker)
+    if state is JobState.RUNNING and worker is None:
+        state, words, note = JobState.WAITING, "waiting", "its worker is silent; another one will take it"
+    elif state is JobState.RUNNING:
+        words = f"running: {job.doing}" if job.doing else "running"
+    elif state is JobState.WAITING and job.again_at and job.again_at > now:
+        words = f"waits until {job.again_at:%H:%M:%S} UTC"
+    running = state is JobState.RUNNING
+    since = {JobState.RUNNING: job.started_at, JobState.WAITING: job.asked_at}.get(state, job.ended_at)
+    subject = " on ".join(str(value) for value in job.arguments.values())
+    share = min(job.done / job.total, 1.0) if running and job.total else None
+    name = worker.name if running and worker else ""
+    return JobLine(
+        job.key, job.kind, subject, state, words, job.attempt, share, name, since or job.asked_at, note
+    )

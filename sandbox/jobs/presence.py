@@ -1,0 +1,179 @@
+"""Who is at work? Each process that does jobs has a row that beats; what it holds, it holds while it beats.
+
+A process of this machine is dead when its process is gone, which shows at once. One of another machine is
+dead when its beat has stood still for SILENT_SECONDS of ours, looked at regularly: no clock of another
+machine is believed, and while the database is away nobody dies of it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from sandbox.lifecycle import JobState
+from sandbox.records import Job, Worker
+from sandbox.storage import Store, tables
+
+BEAT_SECONDS = 2.0
+SILENT_SECONDS = 8.0
+_WORKERS, _JOBS = tables.OF_RECORD[Worker], tables.OF_RECORD[Job]
+
+
+class Stopped(KeyboardInterrupt):
+    """Whoever works must stop now: somebody cancelled the job, or this process was taken for dead."""
+
+
+@dataclass
+class Hand:
+    """What the doer of one job holds: it tells how far it is, and is told when to stop."""
+
+    key: str
+    attempt: int
+    worker: str
+    done: int = 0
+    total: int = 0
+    doing: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def progress(self, done: int, total: int, doing: str = "") -> None:
+        """Shown within a beat; raises Stopped when the job is not ours any more."""
+        self.done, self.total, self.doing = done, total, doing
+        self.check()
+
+    def check(self) -> None:
+        if self.stop.is_set():
+            raise Stopped
+
+
+class Presence:
+    """This process's row, and the thread that keeps it beating."""
+
+    def __init__(self, store: Store, name: str = "") -> None:
+        self.store = store
+        self.id = secrets.token_hex(8)
+        self.lost = threading.Event()
+        """Set when somebody took this process for dead: it must end, and whatever goes on starts anew."""
+        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._hands: dict[str, Hand] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_beating, name="ndl-beat", daemon=True)
+
+    def __enter__(self) -> Presence:
+        now = self.store.clock()
+        row = Worker(self.id, self._name, this_machine(), process_mark(os.getpid()), 0, False, now, now)
+        with self.store.transaction() as tx:
+            tx.connection.execute(sa.insert(_WORKERS).values(**vars(row)))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leaves; what it still held is free at once."""
+        self._over.set()
+        self._thread.join()
+        with suppress(sa.exc.SQLAlchemyError), self.store.transaction() as tx:
+            if self._hands:
+                tx.connection.execute(sa.update(_WORKERS).where(_WORKERS.c.id == self.id).values(ended=True))
+            else:
+                tx.connection.execute(sa.delete(_WORKERS).where(_WORKERS.c.id == self.id))
+
+    def hold(self, hand: Hand) -> None:
+        self._hands[hand.key] = hand
+
+    def let_go(self, hand: Hand) -> None:
+        self._hands.pop(hand.key, None)
+
+    @property
+    def hands(self) -> list[Hand]:
+        """The jobs it holds now."""
+        return list(self._hands.values())
+
+    def beat(self) -> None:
+        """One beat: still here, and this is how far each job is. A job that is not ours any more is stopped."""
+        with self.store.transaction() as tx:
+            mine = sa.update(_WORKERS).where(_WORKERS.c.id == self.id)
+            there = tx.connection.execute(mine.values(beat=_WORKERS.c.beat + 1, beat_at=tx.clock())).rowcount
+            for hand in self.hands:
+                theirs = sa.update(_JOBS).where(
+                    _JOBS.c.key == hand.key, _JOBS.c.worker == self.id, _JOBS.c.state == JobState.RUNNING
+                )
+                now = {"done": hand.done, "total": hand.total, "doing": hand.doing}
+                if tx.connection.execute(theirs.values(**now)).rowcount != 1 and hand.key in self._hands:
+                    hand.stop.set()
+        if not there:
+            self.lost.set()
+            for hand in self.hands:
+                hand.stop.set()
+
+    def _keep_beating(self) -> None:
+        while not self._over.wait(BEAT_SECONDS) and not self.lost.is_set():
+            with suppress(sa.exc.SQLAlchemyError):  # the database is away: others cannot look either
+                self.beat()
+
+
+class Watch:
+    """Which workers have died? One observer's memory of when it last saw each beat move."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._looked = float("-inf")
+
+    def dead(self, workers: Iterable[Worker], now: float) -> list[Worker]:
+        """Looked at every two seconds or so; `now` is a clock that never jumps. After a longer pause (the
+        database was away, this machine slept) everybody is given the full time again."""
+        if now - self._looked > SILENT_SECONDS / 2:
+            self._seen = {}
+        self._looked = now
+        before, self._seen = self._seen, {}
+        found = []
+        for worker in workers:
+            beat, since = before.get(worker.id, (worker.beat, now))
+            self._seen[worker.id] = (beat, since) if beat == worker.beat else (worker.beat, now)
+            if is_gone(worker) or self._seen[worker.id][1] <= now - SILENT_SECONDS:
+                found.append(worker)
+        return found
+
+
+def is_gone(worker: Worker) -> bool:
+    """True where that is known without waiting: it said so, or was a process of this machine and is none now."""
+    if worker.ended:
+        return True
+    if worker.machine != this_machine():
+        return False
+    return process_mark(int(worker.process.split(":")[0])) != worker.process
+
+
+def is_alive(store: Store, worker_id: str) -> bool:
+    """Whether this worker lives; for one of another machine its beat is watched, for up to SILENT_SECONDS."""
+    watch, first = Watch(), None
+    while True:
+        found = store.all(Worker, id=worker_id)
+        if not found or watch.dead(found, time.monotonic()):
+            return False
+        first = found[0].beat if first is None else first
+        if found[0].machine == this_machine() or found[0].beat != first:
+            return True
+        time.sleep(BEAT_SECONDS / 2)
+
+
+def this_machine() -> str:
+    """Names the space in which process numbers mean something: this boot of this machine, or container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+
+
+def process_mark(pid: int) -> str:
+    """The process and when it began, so that another one with its number is not taken for it; "" if it is gone."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if after_name[0] in "ZX" else f"{pid}:{after_name[19]}"
