@@ -79,7 +79,9 @@ class Nursery:
 def write_config(folder, database=""):
     """Settings under which everything that is due is asked for at once."""
     path = Path(folder) / "ndl.toml"
-    path.write_text(f'[storage]\nfolder = "{folder}"\ndatabase = "{database}"\n[schedule]\nevaluate = "* * * * *"\n')
+    path.write_text(
+        f'[storage]\nfolder = "{folder}"\ndatabase = "{database}"\n[schedule]\nevaluate = "* * * * *"\n'
+    )
     return path
 
 
@@ -117,9 +119,7 @@ def verdict(store, outcome, reference):
     found = results(store)
     outcome.lost = len(set(reference) - set(found)) + max(0, outcome.expected - len(found))
     outcome.different = sum(found[key] != reference[key] for key in set(found) & set(reference))
-    said = [
-        line.subject for line in store.audit_lines() if line.action in ("evaluation.finish", "test.sum")
-    ]
+    said = [line.subject for line in store.audit_lines() if line.action in ("evaluation.finish", "test.sum")]
     outcome.duplicated = len(said) - len(set(said))
     outcome.broken_chain = first_broken(store.audit_lines()) is not None
     return outcome
@@ -241,7 +241,9 @@ def _watch(store, open_recoveries, outcome, now):
 
 def _count(store):
     with store.reading() as view:
-        evaluations = view.connection.scalar(sa.select(sa.func.count()).select_from(tables.OF_RECORD[Evaluation]))
+        evaluations = view.connection.scalar(
+            sa.select(sa.func.count()).select_from(tables.OF_RECORD[Evaluation])
+        )
         decisions = view.connection.scalar(sa.select(sa.func.count()).select_from(tables.OF_RECORD[Decision]))
     return int(evaluations) + int(decisions)
 

@@ -1,6 +1,7 @@
 """Charged before a record is read; certified for what ran; a failure keeps its charge and quotes nothing."""
 
 import json
+from contextvars import Context
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from sandbox.catalogue import stored
 from sandbox.errors import BudgetExhausted, Refused
 from sandbox.lifecycle import ChargeState, RunState, Standing, SubmissionState
 from sandbox.privacy import accounting, ledger
-from sandbox.records import AdmittedGraph, Charge, Event, ModelVersion, Submission, TrainingRun
+from sandbox.records import AdmittedGraph, Charge, Event, ModelVersion, Submission, TrainingRun, Worker
 from sandbox.registry import registry
 from sandbox.roles import Role
 from sandbox.submissions import admission
@@ -233,3 +234,35 @@ def test_several_classes_and_numbers_are_trained_too(clinic, mlflow_settings, ta
     assert answer.shape == ((clinic.table.num_rows, 2) if task == "kind" else (clinic.table.num_rows,))
     if task == "kind":
         assert abs(answer.sum(1) - 1).max() < 1e-5
+
+
+def test_two_processes_that_train_one_submission_at_once_are_charged_once(clinic, mlflow_settings):
+    submission, refused = clinic.submit(), []
+
+    def meanwhile(_step, _steps):
+        if not refused:
+            with pytest.raises(Refused, match="Another process is doing training") as error:
+                Context().run(clinic.train, submission)
+            refused.append(error)
+
+    version = clinic.train(submission, progress=meanwhile)
+    assert refused
+    assert [run.id for run in clinic.store.all(TrainingRun)] == [version.run]
+    assert len(clinic.store.all(Charge)) == 1
+    assert clinic.store.all(Worker) == []
+
+
+def test_a_training_that_was_taken_for_dead_and_taken_over_registers_nothing(clinic, monkeypatch):
+    submission = clinic.submit()
+
+    def overtaken(*_, run, **__):
+        event = Event("another", "training.fail", run)
+        with clinic.store.transaction() as tx:
+            tx.change(TrainingRun, run, event, state=RunState.FAILED, certificate={"failure": "interrupted"})
+        return registry.Registered(1, "m-1", "d" * 64)
+
+    monkeypatch.setattr(registry, "register", overtaken)
+    with pytest.raises(Refused, match="taken for dead"):
+        clinic.train(submission)
+    assert clinic.store.all(ModelVersion) == []
+    assert clinic.store.get(Submission, submission.id).state is SubmissionState.ADMITTED
