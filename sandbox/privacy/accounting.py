@@ -3,14 +3,16 @@
 An event says what ran, in the shape of dp_accounting's DpEvent, with the same names:
 
     {"event": "Gaussian", "noise_multiplier": 1.1}
-    {"event": "PoissonSampled", "sampling_probability": 0.01, "of": <event>}
+    {"event": "DiscreteGaussian", "noise_multiplier": 1.1}
+    {"event": "PoissonSampled", "sampling_probability": 0.01, "of": <a Gaussian>}
     {"event": "SelfComposed", "count": 1000, "of": <event>}
     {"event": "Composed", "of": [<event>, ...]}
     {"event": "RepeatAndSelect", "mean": 10, "shape": 1, "of": <event>}
 
 Charges are for add-or-remove-one adjacency: neighbouring populations differ by one unit being there or
-not. A noise multiplier is the noise's standard deviation over the L2 sensitivity. The last event is "best
-of K random settings", K drawn from a distribution of this mean and shape: 0 logarithmic, 1 geometric,
+not. A noise multiplier is the noise's standard deviation over the L2 sensitivity. Discrete noise is charged
+by what is proved of it: as concentrated DP (see sandbox.privacy.mechanisms). The last event is "best of K
+random settings", K drawn from a distribution of this mean and shape: 0 logarithmic, 1 geometric,
 "infinity" Poisson, between them negative binomial (Papernot and Steinke 2022, arXiv 2110.03620).
 """
 
@@ -36,8 +38,10 @@ ADJACENCY: Adjacency = "add/remove"
 Method = Literal["pld", "rdp"]
 # Whole orders have a finite exact sum; dp_accounting's series for others does not always converge.
 _WHOLE_ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 512, 1024)
+_WORTHLESS = 500.0
 _KEYS = {
     "Gaussian": {"noise_multiplier"},
+    "DiscreteGaussian": {"noise_multiplier"},
     "PoissonSampled": {"sampling_probability", "of"},
     "SelfComposed": {"count", "of"},
     "Composed": {"of"},
@@ -46,8 +50,19 @@ _KEYS = {
 
 
 def gaussian_event(noise_multiplier: float) -> Json:
-    """One release with Gaussian noise, continuous or discrete (see sandbox.privacy.mechanisms)."""
+    """One release with continuous Gaussian noise."""
     return {"event": "Gaussian", "noise_multiplier": checks.positive(noise_multiplier, "A noise multiplier")}
+
+
+def discrete_gaussian_event(noise_multiplier: float) -> Json:
+    """One release of whole numbers with discrete Gaussian noise (see sandbox.privacy.mechanisms)."""
+    return {**gaussian_event(noise_multiplier), "event": "DiscreteGaussian"}
+
+
+def concentration(event: Json) -> float:
+    """The rho of a discrete Gaussian: its Rényi cost at every order a is at most a rho."""
+    mu = 1 / float(event["noise_multiplier"])
+    return 0.5 * mu * mu
 
 
 def dp_sgd_event(noise_multiplier: float, sampling_rate: float, steps: int) -> Json:
@@ -84,12 +99,17 @@ def checked(event: Any) -> Json:
         raise Refused(f"The event {kind} has exactly these fields: {', '.join(sorted(_KEYS[kind]))}.")
     if kind == "Gaussian":
         return gaussian_event(event["noise_multiplier"])
+    if kind == "DiscreteGaussian":
+        return discrete_gaussian_event(event["noise_multiplier"])
     if kind == "Composed":
         if not isinstance(event["of"], list):
             raise Refused("The event Composed holds a list of events.")
         return {"event": kind, "of": [checked(part) for part in event["of"]]}
     if kind == "RepeatAndSelect":
-        repeats = {"mean": checks.positive(event["mean"], "A mean number of runs"), "shape": event["shape"]}
+        repeats = {
+            "mean": checks.at_least_one(event["mean"], "A mean number of runs"),
+            "shape": event["shape"],
+        }
         if event["shape"] != "infinity":
             repeats["shape"] = checks.not_negative(event["shape"], "The shape of a number of runs")
         return {"event": kind, **repeats, "of": checked(event["of"])}
@@ -97,7 +117,12 @@ def checked(event: Any) -> Json:
         "PoissonSampled": ("sampling_probability", checks.rate),
         "SelfComposed": ("count", checks.count),
     }[kind]
-    return {"event": kind, field: check(event[field]), "of": checked(event["of"])}
+    inner = checked(event["of"])
+    if kind == "PoissonSampled" and inner["event"] != "Gaussian":
+        raise Refused(
+            "The event PoissonSampled holds a Gaussian: of nothing else is the sampling accounted for."
+        )
+    return {"event": kind, field: check(event[field]), "of": inner}
 
 
 def to_dp_event(event: Json) -> DpEvent:
@@ -107,6 +132,8 @@ def to_dp_event(event: Json) -> DpEvent:
     event = checked(event)
     if event["event"] == "Gaussian":
         return dp.GaussianDpEvent(event["noise_multiplier"])
+    if event["event"] == "DiscreteGaussian":
+        return dp.ZCDpEvent(concentration(event))
     if event["event"] == "Composed":
         return dp.ComposedDpEvent([to_dp_event(part) for part in event["of"]])
     inner = to_dp_event(event["of"])
@@ -125,8 +152,8 @@ def epsilon_of(
 
     `pld` (privacy loss distributions) is tight and an upper bound; `rdp` is the looser classic.
     Neither is a filter: later requests depend on earlier results (see sandbox.privacy.ledger).
-    Raises Refused where the method cannot account for the events: PLD for "best of K", RDP for sampling
-    under replace-one.
+    Raises Refused where the method cannot account for the events: PLD for "best of K" and discrete noise, RDP for
+    sampling under replace-one, either for numbers out of all proportion.
     """
     return _epsilon(canonical(compose(events)), checks.share(delta, "A delta"), method, adjacency)
 
@@ -137,10 +164,22 @@ def pld_grid(events: Iterable[Json], delta: float) -> float:
 
 
 def has_pld(event: Json) -> bool:
-    """Whether privacy loss distributions can account for this event: not for "best of K"."""
-    if event["event"] == "Composed":
-        return all(has_pld(part) for part in event["of"])
-    return event["event"] == "Gaussian" or (event["event"] != "RepeatAndSelect" and has_pld(event["of"]))
+    """Whether privacy loss distributions can account for this event: not for "best of K", nor for discrete noise,
+    of which a bound at every Rényi order is proved and not that its curve lies below the continuous one's."""
+    match event["event"]:
+        case "Composed":
+            return all(has_pld(part) for part in event["of"])
+        case "SelfComposed" | "PoissonSampled":
+            return has_pld(event["of"])
+    return bool(event["event"] == "Gaussian")
+
+
+def worthless(event: Json) -> bool:
+    """Whether its epsilon is beyond any figure: no privacy loss distribution of it is worth the memory."""
+    try:
+        return not epsilon_of([event], 1e-6, "rdp") < _WORTHLESS
+    except Refused:
+        return True
 
 
 def rdp_at(event: Json, order: float) -> float:
@@ -151,13 +190,15 @@ def rdp_at(event: Json, order: float) -> float:
 @lru_cache(maxsize=16384)
 def rdp_at_text(event: str, order: float) -> float:
     """`rdp_at` of an event written as JSON text; remembered by content, for replays of a long ledger."""
-    from dp_accounting import rdp
+    from dp_accounting import UnsupportedEventError, rdp
 
     if not (math.isfinite(order) and order > 1):
         raise Refused(f"A Rényi order is above 1, not {order}.")
     accountant = rdp.RdpAccountant(rdp_orders(event, order))
-    accountant.compose(to_dp_event(json.loads(event)))
-    cost = float(accountant._rdp[0])
+    try:
+        cost = float(accountant.compose(to_dp_event(json.loads(event)))._rdp[0])
+    except (UnsupportedEventError, ArithmeticError, ValueError):
+        cost = math.nan
     if not cost >= 0:
         raise Refused("The Rényi cost of this event cannot be computed at the pool's order.")
     return cost
@@ -216,7 +257,7 @@ def _epsilon(event: str, delta: float, method: Method, adjacency: Adjacency) -> 
         grid = _grid(float(rdp.RdpAccountant(_WHOLE_ORDERS).compose(whole).get_epsilon(delta)))
         accountant = pld.PLDAccountant(value_discretization_interval=grid, **neighbours)
         return float(accountant.compose(whole).get_epsilon(delta))
-    except UnsupportedEventError:
+    except (UnsupportedEventError, ArithmeticError, ValueError):
         raise Refused(
             f"{method.upper()} cannot account for these events under {adjacency} adjacency."
         ) from None

@@ -7,6 +7,9 @@ from typing import Any
 
 from sandbox.errors import Refused
 
+MOST_STEPS = 10_000_000
+"""No training takes more, and no privacy loss distribution of more is worth the memory."""
+
 
 def positive(value: Any, what: str) -> float:
     """A finite number above 0; `what` starts the sentence of a refusal, such as "An epsilon"."""
@@ -19,6 +22,13 @@ def not_negative(value: Any, what: str) -> float:
     """A finite number, 0 or more."""
     if (found := _finite(value, what)) < 0:
         raise Refused(f"{what} is 0 or more, not {found:g}.")
+    return found
+
+
+def at_least_one(value: Any, what: str) -> float:
+    """A finite number, 1 or more."""
+    if (found := _finite(value, what)) < 1:
+        raise Refused(f"{what} is 1 or more, not {found:g}.")
     return found
 
 
@@ -38,8 +48,8 @@ def rate(value: Any) -> float:
 
 def count(value: Any) -> int:
     """A number of steps; 0 where nothing ran."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-        raise Refused("A number of steps is a whole number, 0 or more.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_STEPS:
+        raise Refused(f"A number of steps is a whole number from 0 to {MOST_STEPS:,}.")
     return value
 
 

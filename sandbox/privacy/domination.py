@@ -8,6 +8,7 @@ Wang 2022, arXiv 2106.08567). One epsilon does not decide it: the curves of two 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sandbox.privacy import accounting
+from sandbox.privacy import accounting, checks
 from sandbox.records import Json
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def dominates(one: Json, other: Json) -> bool:
     Where both repeat one kind of step and `other` takes no more of them, each with at most the sampling
     rate and at least the noise, it is certain: noise can be added, and a unit's part be left out at
     random. Everything else is decided on the whole privacy loss distributions, which takes up to seconds
-    and is remembered. False for what has none ("best of K").
+    and is remembered. Discrete noise has none, so the most that its concentration allows is put in its place.
+    False for whatever else has none ("best of K"), or hardly any privacy.
     """
     return _at_a_glance(one, other) or _on_the_curves(accounting.canonical(one), accounting.canonical(other))
 
@@ -64,8 +66,16 @@ def _steps(event: Json) -> Counter[tuple[float, float]] | None:
 
 @lru_cache(maxsize=1024)
 def _on_the_curves(one: str, other: str) -> bool:
-    if not all(accounting.has_pld(json.loads(event)) for event in (one, other)):
+    events = [json.loads(event) for event in (one, other)]
+    discrete = events[1]["event"] == "DiscreteGaussian"
+    have = all(map(accounting.has_pld, events[: 1 if discrete else 2]))
+    if not (have and all(map(_in_proportion, events))):
         return False
+    if any(cost > 1.001 * most for most, cost in zip(*map(_renyi_costs, (one, other)), strict=True)):
+        return False  # what dominates has the larger divergence at every Rényi order too: seen at once
+    if discrete:
+        rho = accounting.concentration(events[1])
+        return all(_above_concentrated(ours, rho) for ours in curves(one))
     return all(above(ours, theirs) for ours, theirs in zip(curves(one), curves(other), strict=True))
 
 
@@ -106,6 +116,36 @@ def above(one: Curve, other: Curve, slack: float = SLACK) -> bool:
     size = max(c.first + len(c.mass) for c in (one, other)) + 1 - first
     ours, theirs = (c.divergences(first, size) for c in (one, other))
     return bool(np.all(theirs <= slack + (1 - slack) * ours))
+
+
+def _in_proportion(event: Json) -> bool:
+    steps = _steps(event)
+    return not accounting.worthless(event) and (steps is None or steps.total() <= checks.MOST_STEPS)
+
+
+def _renyi_costs(event: str) -> list[float]:
+    return [accounting.rdp_at_text(event, order) for order in (2, 8, 32)]
+
+
+def concentrated_divergence(rho: float, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The most that the divergence at threshold e^x >= 1 of a rho-concentrated mechanism can be.
+
+    By Canonne, Kamath and Steinke's Proposition 12, each of whose orders is a bound, and by Pinsker's inequality.
+    """
+    most = np.full_like(x, min(1.0, math.sqrt(rho / 2)))
+    for order in 1 + np.logspace(-2, 4, 400):
+        factor = order * math.log1p(-1 / order) - math.log(order - 1)
+        np.minimum(most, np.exp(np.minimum((order - 1) * (order * rho - x) + factor, 0.0)), out=most)
+    return most
+
+
+def _above_concentrated(one: Curve, rho: float) -> bool:
+    """As `above`, of any mechanism of this concentration, in both directions alike. Both are convex in e^x, and
+    between neighbouring losses ours is a straight line: what lies below it at both ends does so in between."""
+    first, size = one.first - 1, len(one.mass) + 2
+    ours = one.divergences(first, size)
+    theirs = concentrated_divergence(rho, np.abs(GRID * np.arange(first, first + size)))
+    return bool(np.all(theirs <= SLACK + (1 - SLACK) * ours))
 
 
 @lru_cache(maxsize=16)

@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 
 FLOOR = 1e-10
 _LARGEST = 50.0
-_WORTHLESS = 500.0  # no figure is worth the time for so large an epsilon
 
 
 def dominating_mu(event: Json) -> float | None:
     """The bound, rounded up to 1e-4; None where the event has no PLD, or hardly any privacy."""
-    if not accounting.has_pld(event) or not accounting.epsilon_of([event], 1e-6, "rdp") < _WORTHLESS:
+    if not accounting.has_pld(event) or accounting.worthless(event):
         return None
     profiles = [_profile(curve) for curve in curves(accounting.canonical(event))]
     if not all(_covers(_LARGEST, *profile) for profile in profiles):
@@ -51,7 +50,7 @@ def dominating_mu(event: Json) -> float | None:
 
 
 def central_limit_mu(event: Json) -> float | None:
-    """The approximation; infinite for noise too small to be told, None for "best of K"."""
+    """The approximation; infinite for noise too small to be told, None for "best of K" and discrete noise."""
     squared = _mu_squared(event)
     return None if squared is None else math.sqrt(squared)
 

@@ -74,6 +74,8 @@ def mechanism_of(event: Json) -> Mechanism:
     match event:
         case {"event": "Gaussian", "noise_multiplier": noise}:
             return Mechanism("Gaussian release", noise, 1.0, 1)
+        case {"event": "DiscreteGaussian", "noise_multiplier": noise}:
+            return Mechanism("discrete Gaussian release", noise, 1.0, 1)
         case {
             "event": "SelfComposed",
             "count": steps,

@@ -4,8 +4,9 @@ Exact discrete Gaussian noise by OpenDP, from the operating system's randomness,
 floating-point gap for an attack to use. Canonne, Kamath and Steinke 2020 (arXiv 2004.00010) prove
 that noise of scale sigma on integers with L2 sensitivity D is (D^2 / 2 sigma^2)-concentrated DP, in
 any dimension, exactly as the continuous Gaussian is. Its Rényi cost at order a is therefore at most
-a D^2 / 2 sigma^2, which is the cost of the event `Gaussian` with noise multiplier sigma / D: that is
-what is charged.
+a D^2 / 2 sigma^2, and that is charged: the event `DiscreteGaussian` with noise multiplier sigma / D. It is not
+the event `Gaussian`, whose privacy loss distribution is the continuous one's: that the discrete curve lies nowhere
+above it is not proved, and in whole numbers it is not true (a test holds the example).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def discrete_gaussian(epsilon: float, delta: float, sensitivity: float) -> Discr
     sensitivity = checks.positive(sensitivity, "A sensitivity")
     sigma = math.ceil(noise_multiplier(epsilon, delta) * sensitivity * 1000) / 1000
     multiplier = sigma / sensitivity * (1 - 1e-12)  # below the quotient, so that rounding never undercharges
-    return DiscreteGaussian(sigma, sensitivity, accounting.gaussian_event(multiplier))
+    return DiscreteGaussian(sigma, sensitivity, accounting.discrete_gaussian_event(multiplier))
 
 
 def l2_sensitivity(max_rows_per_unit: int, tables: int) -> float:

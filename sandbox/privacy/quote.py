@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sandbox.storage import Store, Transaction
 
 LARGEST_EPSILON = 100.0
-MOST_STEPS = 10_000_000
 SMALLEST_DELTA = 1e-12
 
 
@@ -299,9 +298,9 @@ def _steps(found: _Checked, rate: float) -> int:
     steps = found.number("steps", lambda value: checks.positive(checks.count(value), "A number of steps"))
     epochs = found.number("epochs", lambda value: checks.positive(value, "A number of epochs"))
     count = math.ceil(epochs / rate) if epochs else int(steps or 1)
-    if count > MOST_STEPS:
+    if count > checks.MOST_STEPS:
         field = "--epochs" if epochs else "--steps"
-        found.problem(field, f"more than {MOST_STEPS:,} steps", "Ask for fewer.")
+        found.problem(field, f"more than {checks.MOST_STEPS:,} steps", "Ask for fewer.")
     return count
 
 

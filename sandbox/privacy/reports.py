@@ -37,8 +37,8 @@ class Readings:
     """What was charged so far, at `delta`, by several rulers; every one is empty of promise.
 
     `pld`, `pld_replace_one`, `rdp` and the two mu hold if parameters had been fixed in advance; None is "no
-    such figure" ("best of K" has no privacy loss distribution) or "too long to work out" (see MOST_DIFFERENT). For
-    `odometer` see the module of that name.
+    such figure" ("best of K" and discrete noise have no privacy loss distribution) or "too long to work out"
+    (see MOST_DIFFERENT). For `odometer` see the module of that name.
     """
 
     delta: float

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sandbox.privacy.quote import Fit, Quote
     from sandbox.privacy.reports import Population, Report
 
-NO_FIGURE = f"not worked out (“best of K”, or more than {MOST_DIFFERENT} different charges)"
+NO_FIGURE = f"not worked out (“best of K”, discrete noise, or more than {MOST_DIFFERENT} different charges)"
 RULE = {"filter": "filter", "slots": "plan of slots"}
 
 

@@ -57,6 +57,8 @@ class SlotPlan:
         """What the whole plan can ever cost at `delta`, by PLD; it does not matter what is seen in between."""
         if not (left := delta_left(delta, self.total)):
             raise Refused("A delta this small leaves no room for rounding in so many slots.")
+        if any(accounting.worthless(slot.event) for slot in self.slots):
+            return math.inf
         return _epsilon_of_plan(tuple((accounting.canonical(s.event), s.count) for s in self.slots), left)
 
     def slot_for(self, event: Json, taken: Mapping[str, int]) -> Slot | None:

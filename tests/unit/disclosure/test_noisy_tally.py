@@ -49,7 +49,7 @@ def test_the_charge_names_its_tally_and_is_what_the_noise_costs(ask, store):
     assert (charge.id, charge.pool, charge.unit) == (drawn.charge, POOL, "crime_id")
     assert charge.purpose == "release|outcome/1|crime/2016|v1"
     noise = drawn.sigma / mechanisms.l2_sensitivity(1, 2)
-    assert charge.event == {"event": "Gaussian", "noise_multiplier": pytest.approx(noise)}
+    assert charge.event == {"event": "DiscreteGaussian", "noise_multiplier": pytest.approx(noise)}
 
 
 def test_only_the_tables_of_a_release_are_in_it_with_sixteen_score_bins(ask, tally):

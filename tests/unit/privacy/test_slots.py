@@ -62,6 +62,8 @@ def test_a_plan_that_costs_more_than_it_promises_is_refused():
         (Slot("", 1, TRAINING),),
         (Slot("a", 1, TRAINING), Slot("a", 1, TRAINING)),
         (Slot("a", 1, best_of_event(TRAINING, 3)),),
+        (Slot("a", 1, dp_sgd_event(1e-3, 0.1, 3)),),
+        (Slot("a", 1, dp_sgd_event(1.0, 0.1, 10**7)),),
         (Slot("a", -1, TRAINING),),
         (Slot("a", 1, {"event": "Gaussian", "noise_multiplier": 0}),),
     ],
