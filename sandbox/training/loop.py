@@ -1,18 +1,20 @@
 """How are weights learned without learning any one person? DP-SGD, written out: sample, clip, add noise.
 
 Every step: draw units by Poisson sampling; take the gradient of every record by itself
-(sandbox.training.engines); average within a unit; clip each unit to `clip`; sum; add Gaussian noise of
-`noise_multiplier * clip`; divide by the *expected* number of units. Nothing un-noised is kept or
-returned: no loss, no gradient norm, no batch size.
+(sandbox.training.engines); average within a unit; clip each unit; sum; add Gaussian noise of
+`noise_multiplier * clip` (sandbox.training.noise); divide by the *expected* number of units. Nothing un-noised
+is kept or returned: no loss, no gradient norm, no batch size. Whoever watches a step does so inside the vault.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from sandbox.training import canaries as planted
+from sandbox.training.canaries import Canaries
+from sandbox.training.noise import Grid, noised
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows, Whole, draw
 
@@ -25,6 +27,86 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Step:
+    """What one step did. It holds un-noised sums, so it may never leave the vault.
+
+    `number` counts from 1. `weights` are those the gradients were taken at: the training's own tensors, which
+    it changes after the observer has returned. `drawn` are places among the units; those from `units` on
+    are canaries (see `canaries.clipped_sum`). `sums` and `noised` are named by weight, and `canaries.NAME`.
+    """
+
+    number: int
+    weights: Mapping[str, Tensor]
+    drawn: Whole
+    units: int
+    sums: Mapping[str, Tensor]
+    noised: Mapping[str, Tensor]
+
+
+Observer = Callable[[Step], None]
+
+
+class Training:
+    """One training, step by step. The model it starts from stays as it was."""
+
+    def __init__(
+        self,
+        model: Model,
+        features: Mapping[str, Tensor],
+        target: Tensor,
+        units: UnitRows,
+        plan: Plan,
+        randomness: Randomness,
+        canaries: Canaries | None = None,
+    ) -> None:
+        import torch
+
+        from sandbox.training import engines
+
+        self._features, self._target, self._units = features, target, units
+        self._plan, self._randomness, self._canaries = plan, randomness, canaries or Canaries.none()
+        self._weights = {name: weight.detach().clone() for name, weight in model.weights.items()}
+        self._engine = engines.choose(model, plan.loss)
+        coordinates = sum(weight.numel() for weight in self._weights.values()) + len(self._canaries)
+        self._grid = Grid.of(plan.clip, coordinates)
+        self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate)
+        self._average = _TailAverage(self._weights, first=plan.steps - int(plan.averaged * plan.steps))
+        self.done = 0
+
+    @property
+    def means(self) -> dict[str, Tensor]:
+        """The weights to release: the mean over the last steps."""
+        return self._average.means
+
+    def step(self, observe: Observer | None = None) -> None:
+        """Draws, clips, sums, adds noise, and moves the weights."""
+        plan, people = self._plan, len(self._units)
+        drawn = draw(people + self._canaries.units, plan.sampling_rate, self._randomness.sampling)
+        sums = self._sums(drawn)
+        deviation = plan.noise_multiplier * plan.clip
+        after = {
+            name: noised(total, deviation, self._grid, self._randomness.noise) for name, total in sums.items()
+        }
+        if observe:
+            observe(Step(self.done + 1, self._weights, drawn, people, sums, after))
+        for name, weight in self._weights.items():
+            weight.grad = (after[name] / plan.expected_batch).to(weight.dtype)
+        self._optimiser.step()
+        self.done += 1
+        self._average.note(self.done)
+
+    def _sums(self, drawn: Whole) -> dict[str, Tensor]:
+        people, clip = len(self._units), self._grid.inner_clip
+        of_people = drawn[drawn < people]
+        sums = clipped_sums(
+            self._engine, self._weights, self._features, self._target, self._units, of_people, clip
+        )
+        if len(self._canaries):
+            sums[planted.NAME] = self._canaries.clipped_sum(drawn[drawn >= people] - people, clip)
+        return sums
+
+
 def fit(
     model: Model,
     features: Mapping[str, Tensor],
@@ -34,35 +116,26 @@ def fit(
     randomness: Randomness,
     progress: Progress | None = None,
     begins: Progress | None = None,
+    *,
+    canaries: Canaries | None = None,
+    observe: Observer | None = None,
 ) -> dict[str, Tensor]:
     """The trainable weights of `model` after exactly `plan.steps` noisy steps; the model itself stays as it was.
 
     `begins` hears of each step before a record is drawn for it, `progress` after it is done; both as (step
-    from 1, steps).
+    from 1, steps). `observe` sees inside each step, after its noise and before the weights move.
     """
-    import torch
-
     from sandbox.submissions.graph.lift import flushed
-    from sandbox.training import engines
 
-    weights = {name: weight.detach().clone() for name, weight in model.weights.items()}
-    engine = engines.choose(model, plan.loss)
-    optimiser = torch.optim.Adam(list(weights.values()), lr=plan.learning_rate)
-    average = _TailAverage(weights, first=plan.steps - int(plan.averaged * plan.steps))
+    training = Training(model, features, target, units, plan, randomness, canaries)
     with flushed():  # else a step's time could tell of tiny values in it
-        for step in range(plan.steps):
+        while training.done < plan.steps:
             if begins:
-                begins(step + 1, plan.steps)
-            drawn = draw(len(units), plan.sampling_rate, randomness.sampling)
-            sums = clipped_sums(engine, weights, features, target, units, drawn, plan.clip)
-            for name, total in sums.items():
-                noise = gaussian(total, plan.noise_multiplier * plan.clip, randomness.noise)
-                weights[name].grad = (total + noise) / plan.expected_batch
-            optimiser.step()
-            average.note(step + 1)
+                begins(training.done + 1, plan.steps)
+            training.step(observe)
             if progress:
-                progress(step + 1, plan.steps)
-    return average.means
+                progress(training.done, plan.steps)
+    return training.means
 
 
 def clipped_sums(
@@ -90,13 +163,6 @@ def clipped_sums(
         for name, total in sums.items():
             total += found[name]
     return sums
-
-
-def gaussian(like: Tensor, deviation: float, generator: np.random.Generator) -> Tensor:
-    """Fresh Gaussian noise in the shape of `like`, never from torch's global generator."""
-    import torch
-
-    return torch.from_numpy(generator.normal(0.0, deviation, tuple(like.shape))).to(like.dtype)
 
 
 class _TailAverage:

@@ -13,15 +13,21 @@ Whole = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Randomness:
-    """Two separate streams. Whoever could foresee either could undo the guarantee."""
+    """Two separate streams. Whoever could foresee either could undo the guarantee.
+
+    Nobody seeds them but the operating system, and nobody keeps their state: after a crash they are new.
+    """
 
     sampling: np.random.Generator
     noise: np.random.Generator
 
     @classmethod
     def of_the_system(cls) -> Randomness:
-        """256 bits for each stream from the operating system. (torch's CPU generator keeps 32 of a seed.)"""
-        return cls(*(np.random.default_rng(secrets.randbits(256)) for _ in range(2)))
+        """AES-128 in counter mode, a key from the operating system for each: what was seen of a stream foretells
+        nothing of the rest. (torch's CPU generator keeps 32 bits of a seed.)"""
+        from randomgen import AESCounter
+
+        return cls(*(np.random.Generator(AESCounter(key=secrets.randbits(128), counter=0)) for _ in range(2)))
 
 
 class UnitRows:

@@ -1,5 +1,7 @@
 """The trusted loop against a plain loop a reader can follow: clipped per unit, noisy, divided by what was expected."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,10 @@ from sandbox.submissions import recipes
 from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph.lift import Model
 from sandbox.training import loop
+from sandbox.training.canaries import NAME, Canaries
 from sandbox.training.engines import Plain, Tapped
 from sandbox.training.gradients import loss_of_one, record_gradients
+from sandbox.training.noise import Grid
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
 
@@ -154,19 +158,84 @@ def test_an_empty_step_still_adds_fresh_noise_of_the_stated_size(monkeypatch):
     assert float(noise.std(0).min()) > 0.8  # no parameter goes without
 
 
+def watched(plan, canaries=None, seed=7):
+    """Every step of a training, and the gradients its optimiser was given."""
+    steps, model, (features, target) = [], a_model(), records()
+
+    def observe(step):
+        steps.append(replace(step, weights={name: w.clone() for name, w in step.weights.items()}))
+
+    loop.fit(
+        model,
+        features,
+        target,
+        UnitRows(CODES, 2),
+        plan,
+        randomness(seed),
+        canaries=canaries,
+        observe=observe,
+    )
+    return steps
+
+
 def test_the_divisor_is_the_expected_batch_not_the_actual_one(monkeypatch):
     monkeypatch.setattr(torch.optim, "Adam", Recorder)
+    steps = watched(a_plan(sampling_rate=0.5, steps=8, noise_multiplier=1e-9, clip=0.3))
+    for step, gradient in zip(steps, Recorder.seen, strict=True):
+        total = torch.cat([one.flatten() for one in step.sums.values()])
+        assert torch.allclose(gradient, total / 3.0, atol=1e-5)
+    assert len({len(step.drawn) for step in steps}) > 1
+
+
+def test_a_step_shows_its_observer_what_was_drawn_summed_and_noised():
+    plan = a_plan(steps=6, clip=0.3, noise_multiplier=2.0)
+    steps = watched(plan)
+    assert [step.number for step in steps] == [1, 2, 3, 4, 5, 6]
+    grid = Grid.of(0.3, sum(w.numel() for w in steps[0].weights.values()))
     features, target = records()
-    plan = a_plan(sampling_rate=0.5, steps=8, noise_multiplier=1e-9, clip=0.3)
-    loop.fit(a_model(), features, target, UnitRows(CODES, 2), plan, randomness(7))
-    same, sizes = np.random.default_rng(7), []
-    for gradient in Recorder.seen:
-        drawn = np.array(loop.draw(6, 0.5, same))
-        sizes.append(len(drawn))
-        sum_of = sums(a_model(), features, target, UnitRows(CODES, 2), drawn, plan)
-        expected = torch.cat([total.flatten() for total in sum_of.values()])
-        assert torch.allclose(gradient, expected / 3.0, atol=1e-5)
-    assert len(set(sizes)) > 1
+    same = np.random.default_rng(7)
+    for step in steps:
+        assert step.drawn.tolist() == loop.draw(6, 0.5, same).tolist()
+        engine = Plain(a_model(), "binary")
+        expected = loop.clipped_sums(
+            engine, step.weights, features, target, UnitRows(CODES, 2), step.drawn, grid.inner_clip
+        )
+        assert_close(dict(step.sums), expected)
+        for name, total in step.sums.items():
+            assert not torch.allclose(step.noised[name], total.double(), atol=1e-3)
+
+
+def test_canaries_go_the_way_of_people_and_touch_no_weight():
+    canaries = Canaries(np.arange(400) % 2 == 0)
+    plan = a_plan(steps=60, clip=0.3, noise_multiplier=0.5)
+    steps, inner = watched(plan, canaries), None
+    for step in steps:
+        inner = Grid.of(0.3, sum(w.numel() for w in step.weights.values()) + 400).inner_clip
+        planted = step.sums[NAME]
+        drawn = step.drawn[step.drawn >= step.units] - step.units
+        assert torch.allclose(planted[np.flatnonzero(canaries.included)[drawn]], torch.tensor(inner))
+        assert int((planted != 0).sum()) == len(drawn)
+        assert not planted[1::2].any()  # the excluded are in no sum
+        assert NAME not in step.weights
+    noise = torch.stack([step.noised[NAME][1::2] for step in steps])
+    assert abs(float(noise.std()) - 0.5 * 0.3) < 0.01
+    shares = np.mean([(step.sums[NAME][::2] != 0).double().mean() for step in steps])
+    assert abs(shares - 0.5) < 0.03
+    features, target = records()
+    for step in steps[:3]:  # people are summed as if there were none
+        people = step.drawn[step.drawn < step.units]
+        alone = loop.clipped_sums(
+            Plain(a_model(), "binary"), step.weights, features, target, UnitRows(CODES, 2), people, inner
+        )
+        assert_close({name: total for name, total in step.sums.items() if name != NAME}, alone)
+
+
+def test_half_of_the_canaries_are_planted_by_coins_nobody_chose():
+    one, other = Canaries.planted(4000), Canaries.planted(4000)
+    assert len(one) == 4000
+    assert 1800 < one.units < 2200
+    assert (one.included != other.included).any()
+    assert Canaries.none().units == 0
 
 
 def test_torchs_own_seed_does_not_decide_the_noise():

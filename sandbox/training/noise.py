@@ -1,0 +1,56 @@
+"""How is a sum made private? Gaussian noise on a grid, so that no bit of a result tells more than its value.
+
+Floating-point numbers are not evenly spaced, so the lowest bits of "sum plus noise" can betray the sum
+(Mironov 2012, "On significance of the least significant bits for differential privacy"). Here the sum is
+rounded to a grid, the noise to the same grid, and whole numbers of grid steps are added, exactly in float64.
+As rounding(sum') + rounding(noise) = rounding(sum' + noise) for a sum' on the grid, the result is what rounding
+makes of the ideal Gaussian mechanism on sum', and rounding what is private already costs nothing. Rounding
+the sum moves it: neighbours come at most `step` further apart in each coordinate, so units are clipped to
+`inner_clip`, which leaves room for that.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_FOR_ROUNDING, _FOR_ARITHMETIC = 2.0**-12, 2.0**-11
+"""Parts of the clip that are given up for the grid, and for float32 (a norm is out by at most 1e-5 or so)."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`step` is the distance of two neighbouring results, a power of two; `inner_clip` what units are clipped to."""
+
+    step: float
+    inner_clip: float
+
+    @classmethod
+    def of(cls, clip: float, coordinates: int) -> Grid:
+        """With this, one unit more or less moves the rounded sum by at most `clip` in norm.
+
+        Two sums at most inner_clip apart are, rounded, at most inner_clip + step * sqrt(coordinates) apart.
+        """
+        widest = clip * _FOR_ROUNDING / math.sqrt(max(1, coordinates))
+        return cls(2.0 ** math.floor(math.log2(widest)), clip * (1 - _FOR_ROUNDING - _FOR_ARITHMETIC))
+
+
+def noised(total: Tensor, deviation: float, grid: Grid, generator: np.random.Generator) -> Tensor:
+    """The sum with fresh Gaussian noise of this standard deviation: float64, whole steps of the grid."""
+    import torch
+
+    steps = torch.round(total.double() / grid.step)
+    return (steps + torch.round(gaussian(total, deviation / grid.step, generator))) * grid.step
+
+
+def gaussian(like: Tensor, deviation: float, generator: np.random.Generator) -> Tensor:
+    """Fresh Gaussian noise in the shape of `like`, float64, never from torch's global generator."""
+    import torch
+
+    return torch.from_numpy(np.asarray(generator.normal(0.0, deviation, tuple(like.shape))))
