@@ -21,6 +21,14 @@ def _small(value: Any) -> str:
     return f"{float(value):.3g}"
 
 
+def _down(value: Any) -> str:
+    return f"{wording.rounded_down(float(value)):g}"
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * float(value):g} %"
+
+
 def _scientific(value: Any) -> str:
     digits, _, power = f"{float(value):.1e}".partition("e")
     return f"{digits.removesuffix('.0')} × 10^{int(power)}" if power else digits
@@ -33,6 +41,11 @@ def _whole(value: Any) -> str:
 _LINES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("epsilon", f"{wording.alone('training')}, by privacy loss distributions", _small),
     ("epsilon_opacus", "The same by Opacus’s accountant, a check", _small),
+    ("epsilon_audited", f"{wording.AUDITED[0].upper()}{wording.AUDITED[1:]} of ε, from canaries", _down),
+    ("epsilon_audited_gaussian", "The same, if the noise is Gaussian", _down),
+    ("audit_confidence", "Confidence of the lower bounds", _percent),
+    ("audit_canaries", "Canaries", _whole),
+    ("gate", "Release gate", _plain),
     ("delta", "δ", _scientific),
     ("adjacency", "Neighbouring datasets", _adjacency),
     ("unit_means", "Privacy unit", _plain),

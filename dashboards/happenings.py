@@ -19,6 +19,8 @@ WORDS = {
     "model.decide": "decided about",
     "evaluation.finish": "evaluated",
     "evaluation.postpone": "put off evaluating",
+    "incident.open": "kept back a model:",
+    "incident.resolve": "resolved the incident of",
     "job.retry": "had tried again",
     "job.cancel": "called off",
     "privacy.reserve": "charged the budget",

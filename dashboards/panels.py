@@ -243,11 +243,22 @@ class GraphPanel:
 
 
 @dataclass(frozen=True)
+class IncidentLine:
+    """An open incident: a training that did not pass the release gate."""
+
+    id: str
+    model: str
+    sentence: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class OverviewPanel:
     models: tuple[ModelLine, ...]
     budgets: tuple[BudgetLine, ...]
     waves: tuple[WaveLine, ...]
     happenings: tuple[Happening, ...]
+    incidents: tuple[IncidentLine, ...] = ()
 
 
 @dataclass(frozen=True)

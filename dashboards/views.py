@@ -16,6 +16,7 @@ from dashboards.panels import (
     GroupLine,
     Groups,
     HeatMap,
+    IncidentLine,
     ModelLine,
     ModelName,
     ModelPanel,
@@ -28,7 +29,7 @@ from dashboards.panels import (
 )
 from dashboards.record_graphs import graph_panel
 from dashboards.trends import HEADLINE, SHORT, WORDS, Readings
-from sandbox.lifecycle import FindingState, Standing, Verdict
+from sandbox.lifecycle import FindingState, IncidentState, Standing, Verdict
 from sandbox.privacy import wording
 from sandbox.privacy.accounting import ADJACENCY
 from sandbox.privacy.ledger import BudgetStatus, statuses
@@ -38,6 +39,7 @@ from sandbox.records import (
     Decision,
     Evaluation,
     Finding,
+    Incident,
     Json,
     ModelVersion,
     Submission,
@@ -71,12 +73,17 @@ def overview(store: Store) -> OverviewPanel:
         unit_of = {d.population: _unit(d) for d in reversed(datasets)}
         lines = view.audit_lines(last=_RECENT_LINES)
         called = {s.id: s.model for s in view.all(Submission)}
+        incidents = view.all(Incident, state=IncidentState.OPEN)
     budgets = [_budget_line(status, titles, unit_of) for status in statuses(store)]
     return OverviewPanel(
         models=tuple(sorted(models, key=_by_urgency)),
         budgets=tuple(sorted(budgets, key=lambda b: (b.title, b.what != "training", b.what))),
         waves=tuple(sorted(map(_wave_line, waves), key=lambda w: (w.arrived_at, w.day), reverse=True)),
         happenings=happenings(lines, called, _RECENT_SHOWN),
+        incidents=tuple(
+            IncidentLine(i.id, called[i.submission], i.sentence, i.opened_at)
+            for i in sorted(incidents, key=lambda i: i.opened_at, reverse=True)
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from evaluators.policy import Policy
 from evaluators.rules import Judgement
+from sandbox.disclosure import sources
 from sandbox.lifecycle import Standing, Verdict
 from sandbox.privacy import ledger
 from sandbox.records import (
@@ -98,6 +99,7 @@ def content_of(
 
 def _privacy(store: Store, certificate: Json, card: Card) -> Json:
     budget = ledger.status(store, ledger.training_pool(card))
+    audit = sources.audited(certificate)
     return {
         "epsilon": math.ceil(certificate["epsilon"] * 1000) / 1000,  # never less than was spent
         "delta": certificate["delta"],
@@ -111,6 +113,7 @@ def _privacy(store: Store, certificate: Json, card: Card) -> Json:
             "spent": round(budget.spent, 3),
             "share": round(min(budget.share, 1.0), 3),
         },
+        **({"audit": audit} if audit else {}),
     }
 
 

@@ -67,6 +67,13 @@ class Verdict(StrEnum):
     UNKNOWN = "too little data to tell"
 
 
+class IncidentState(StrEnum):
+    """A promise that a training broke, until a named person has said what became of it."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+
+
 class FindingState(StrEnum):
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"

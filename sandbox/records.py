@@ -13,6 +13,7 @@ from typing import Any
 from sandbox.lifecycle import (
     ChargeState,
     FindingState,
+    IncidentState,
     JobState,
     RunState,
     Standing,
@@ -131,6 +132,37 @@ class TrainingRun:
     certificate: Json
     started_at: datetime
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A training that did not pass the release gate, so that no model came of it. `id` is the run's.
+
+    `test` is the surest of those it failed, `sentence` says it in plain words, and `tests` is how each
+    went (sandbox.training.gate). `resolved_by` and `reason` are empty while it is open.
+    """
+
+    id: str
+    submission: str
+    test: str
+    sentence: str
+    tests: Json
+    state: IncidentState
+    opened_at: datetime
+    resolved_by: str = ""
+    reason: str = ""
+    resolved_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class NoiseMark:
+    """Signs of the first noise that only canaries met in a run, as hex: no two runs may share them.
+
+    Of chance alone, and of no record; kept inside nevertheless.
+    """
+
+    run: str
+    signs: str
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,9 @@ def drift(panel: ModelPanel) -> Html:
 def certificate(lines: Sequence[tuple[str, str]]) -> Html:
     if not lines:
         return tag("p", "This training run has no certificate yet.", css="quiet")
-    return facts(((label, _power(value)) for label, value in lines), "Privacy certificate")
+    shown = facts(((label, _power(value)) for label, value in lines), "Privacy certificate")
+    audited = any(label.lower().startswith(wording.AUDITED) for label, _ in lines)
+    return join([shown, tag("p", wording.AUDITED_NOTE, css="quiet")]) if audited else shown
 
 
 def decisions(panel: ModelPanel) -> Html:

@@ -89,7 +89,7 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters |= {
-        "number": writing.number, "share": writing.share, "count": writing.count,
+        "number": writing.number, "share": writing.share, "whole_share": writing.whole_share, "count": writing.count,
         "day": writing.day, "contact_link": writing.contact_link, "meaning": measures.meaning,
     }  # fmt: skip
     environment.globals["wording"] = wording

@@ -136,6 +136,14 @@ class Budget(_Part):
     share: Annotated[float, Field(ge=0, le=1)]
 
 
+class Audit(_Part):
+    """What canaries prove of a training: its epsilon is no smaller, with this confidence."""
+
+    lower_bound: Annotated[float, Field(ge=0)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    canaries: Annotated[int, Field(ge=1)]
+
+
 class Privacy(_Part):
     epsilon: Annotated[float, Field(ge=0)]
     delta: Annotated[float, Field(gt=0, lt=1)]
@@ -145,6 +153,7 @@ class Privacy(_Part):
     sampling_rate: Annotated[float, Field(gt=0, le=1)]
     steps: Annotated[int, Field(ge=0)]
     budget: Budget
+    audit: Audit | None = None  # trainings from before there was a gate have none
 
 
 class Publication(_Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,20 @@ def _certified(certificate: Json, content: Json) -> Iterator[Problem]:
         rounded = round(known, 3) if isinstance(known, float) else known
         if known is None or said[name] not in (known, rounded):
             yield Problem(f"privacy.{name}", "is not what the training run's certificate says")
+    if said.get("audit") != audited(certificate):
+        yield Problem("privacy.audit", "is not what the training run's certificate says")
+
+
+def audited(certificate: Json) -> Json | None:
+    """The lower bound as it may leave, rounded down: it claims no more than was proved."""
+    bound = certificate.get("epsilon_audited")
+    if bound is None:
+        return None
+    return {
+        "lower_bound": math.floor(bound * 1000) / 1000,
+        "confidence": certificate["audit_confidence"],
+        "canaries": certificate["audit_canaries"],
+    }
 
 
 def _wording(content: Json, written: set[str]) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ There are four kinds, and each epsilon is one of them:
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from sandbox.records import Json
 
@@ -25,6 +25,13 @@ ODOMETER_NOTE = (
     "keeps that ε. It is a reading, and promises nothing about what comes."
 )
 FIXED_NOTE = f"“{FIXED[0].upper()}{FIXED[1:]}” is hindsight: later requests depend on earlier results."
+
+
+AUDITED = "audited lower bound"
+AUDITED_NOTE = (
+    "The lower bound is what guessing at canaries (made-up units, added to every training) proves: the epsilon of this "
+    "training is no smaller. It must lie below the claim. It is no estimate, and a low one promises nothing."
+)
 
 
 def neighbours(adjacency: str, unit: str) -> str:
@@ -49,6 +56,16 @@ def certified(certificate: Json) -> str:
     return stated(c["epsilon"], c["delta"], c["adjacency"], c.get("unit", "unit"))
 
 
+def audited(certificate: Json) -> str:
+    """What canaries prove of a training, to stand beside what is claimed; empty where there were none."""
+    if certificate.get("epsilon_audited") is None:
+        return ""
+    c = certificate
+    formal, gaussian = (rounded_down(c[name]) for name in ("epsilon_audited", "epsilon_audited_gaussian"))
+    sure = f"{100 * c['audit_confidence']:g} % confidence, {c['audit_canaries']:,} canaries"
+    return f"ε ≥ {formal:g}; if noise is Gaussian, ε ≥ {gaussian:g} ({sure})"
+
+
 def alone(what: str) -> str:
     """`ε of this training alone`: of one thing, whatever else was charged."""
     return f"ε of this {what} alone"
@@ -57,6 +74,11 @@ def alone(what: str) -> str:
 def part(share: float, epsilon: float) -> str:
     """`40.0 % of the promised ε = 8`: how full a budget is, in words that cannot be read as an odometer."""
     return f"{100 * share:.1f} % of the {PROMISED} = {epsilon:g}"
+
+
+def rounded_down(epsilon: float) -> float:
+    """To three significant digits, down: no more than was proved."""
+    return float(Context(prec=3, rounding=ROUND_FLOOR).create_decimal(repr(float(epsilon))))
 
 
 def rounded_up(epsilon: float) -> float:

@@ -73,6 +73,8 @@ OF_RECORD: dict[type, sa.Table] = {
     records.AdmittedGraph: _table("admitted_graphs", records.AdmittedGraph),
     records.Charge: _table("charges", records.Charge),
     records.TrainingRun: _table("training_runs", records.TrainingRun),
+    records.Incident: _table("incidents", records.Incident),
+    records.NoiseMark: _table("noise_marks", records.NoiseMark),
     records.ModelVersion: _table("model_versions", records.ModelVersion),
     records.Evaluation: _table("evaluations", records.Evaluation),
     records.Finding: _table("findings", records.Finding),
@@ -130,9 +132,10 @@ sa.Index("waves_by_dataset", OF_RECORD[records.Wave].c.dataset)
 sa.Index("charges_by_pool", OF_RECORD[records.Charge].c.pool)
 sa.Index("evaluations_by_model", OF_RECORD[records.Evaluation].c.model_version)
 sa.Index("jobs_by_state", OF_RECORD[records.Job].c.state)
+sa.Index("incidents_by_submission", OF_RECORD[records.Incident].c.submission)
 sa.Index("findings_by_model", OF_RECORD[records.Finding].c.model_version)
 
 APPEND_ONLY = (
-    "audit", "evaluations", "measurements", "decisions", "releases", "tallies", "admitted_graphs",
+    "audit", "evaluations", "measurements", "decisions", "releases", "tallies", "admitted_graphs", "noise_marks",
 )  # fmt: skip
 """Tables whose rows never change or go: triggers in the database itself refuse it."""

@@ -66,6 +66,9 @@ def _print_certificate(console: Console, version: ModelVersion, certificate: Jso
     table.add_row(
         f"the same, by {certificate['epsilon_opacus_by']}", wording.number(certificate["epsilon_opacus"])
     )
+    if bound := wording.audited(certificate):
+        table.add_row(wording.AUDITED, bound)
+        table.add_row("release gate", certificate["gate"])
     table.add_row("unit", certificate["unit_means"])
     table.add_row("charged to", certificate["pool"])
     table.add_row("noise multiplier", f"{certificate['noise_multiplier']:.3f}")

@@ -20,7 +20,7 @@ from dashboards.live.markup import (
     table,
     tag,
 )
-from dashboards.panels import BudgetLine, Happening, ModelLine, OverviewPanel, WaveLine
+from dashboards.panels import BudgetLine, Happening, IncidentLine, ModelLine, OverviewPanel, WaveLine
 from sandbox.lifecycle import WaveState
 from sandbox.privacy import wording
 
@@ -51,7 +51,7 @@ def model_link(model_version: str, words: object) -> Html:
 
 
 def _summary(panel: OverviewPanel) -> str:
-    waiting = sum(m.alarm.needs_decision for m in panel.models)
+    waiting = sum(m.alarm.needs_decision for m in panel.models) + len(panel.incidents)
     arrived = sum(w.state is WaveState.ACCEPTED for w in panel.waves)
     aside = len(panel.waves) - arrived
     words = [numbers.count(len(panel.models), "model version"), f"{numbers.count(arrived, 'wave')} arrived"]
@@ -66,10 +66,33 @@ def _summary(panel: OverviewPanel) -> str:
 
 
 def _banners(panel: OverviewPanel) -> Html:
+    incidents = join(_incident(i) for i in panel.incidents)
+    return join([incidents, _model_banners(panel)])
+
+
+def _incident(incident: IncidentLine) -> Html:
+    return banner(
+        "bad",
+        "!",
+        tag("strong", "Needs a decision."),
+        f" A training of {incident.model} did not pass the release gate, on {numbers.short_day(incident.at)}: ",
+        incident.sentence,
+        " ",
+        quiet(
+            "No model came of it, and its charge stands. ", tag("code", f"ndl incident show {incident.id}")
+        ),
+    )
+
+
+def _model_banners(panel: OverviewPanel) -> Html:
+    if not panel.models and panel.incidents:
+        return Html("")
     if not panel.models:
         todo = "Bring in a dataset (ndl dataset add), submit a model (ndl submit) and train it (ndl train)."
         return banner("plain", "i", tag("strong", "No models yet."), f" {todo}")
     waiting = [m for m in panel.models if m.alarm.needs_decision]
+    if not waiting and panel.incidents:
+        return Html("")
     if not waiting:
         return banner(
             "good",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.training.gate import lower_bounds, tails
-from sandbox.training.gate.result import Test, exact
+from sandbox.training.gate.check import Check, exact
 from sandbox.training.gate.tails import Numbers
 from sandbox.training.sampler import Whole
 
@@ -68,7 +68,7 @@ class Scores:
             math.log(self._rate) + (2 * noised - 1) / (2 * self._noise**2),
         )
 
-    def tests(self) -> list[Test]:
+    def checks(self) -> list[Check]:
         """Against the claimed rate and noise multiplier."""
         inside = int(self._included.sum())
         looks, outside = inside * self._steps, (len(self._included) - inside) * self._steps
@@ -77,16 +77,16 @@ class Scores:
                 "canaries: clip", self._worst_sum < 1e-3 and not self._left_out_drawn,
                 "a canary that was drawn does not add exactly the clip, or one that was not adds something",
             ),
-            Test(
+            Check(
                 "canaries: noise", "canaries",
                 tails.chi_squared(self._out_squares / self._noise**2, outside, 1e-3),
                 "where no canary took part the noise has not the claimed size",
             ),
-            Test(
+            Check(
                 "canaries: rate", "canaries", tails.binomial(self._times, looks, self._rate),
                 "canaries were drawn more or less often than claimed",
             ),
-            Test(
+            Check(
                 "canaries: bound", "canaries",
                 tails.least(
                     [
@@ -96,7 +96,7 @@ class Scores:
                 ),
                 "a canary's noised coordinate is not centred on what it added",
             ),
-            Test(
+            Check(
                 "canaries: separation", "canaries",
                 tails.sampled_gaussian(self._total, looks, self._rate, self._noise),
                 "canaries that took part do not stand out as far as rate, steps and noise predict",
@@ -119,10 +119,13 @@ class Scores:
         )
 
 
-def refutes(bounds: Bounds, epsilon: float, delta: float) -> Test:
+def refutes(bounds: Bounds, epsilon: float, delta: float) -> Check:
     """Whether the guesses alone rule out the claimed guarantee."""
     p = lower_bounds.p_value(bounds.canaries, bounds.guesses, bounds.right, epsilon, delta)
     log10 = math.log10(p) if p > 0 else tails.NEVER
-    return Test(
-        "canaries: epsilon", "canaries", log10, "canaries are found more often than the claimed epsilon allows"
+    return Check(
+        "canaries: epsilon",
+        "canaries",
+        log10,
+        "canaries are found more often than the claimed epsilon allows",
     )

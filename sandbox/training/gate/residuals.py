@@ -10,13 +10,14 @@ This is what sees a noise / 1.05, noise forgotten for one tensor, repeated noise
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from scipy.special import ndtr
 
 from sandbox.training.gate import tails
-from sandbox.training.gate.result import Test
+from sandbox.training.gate.check import Check
 from sandbox.training.gate.tails import Numbers
 
 _SLACK = 1e-3
@@ -34,7 +35,9 @@ _FULL = 2**25
 class Residuals:
     """Watches the noise of one group of tensors over all steps."""
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], steps: int, generator: np.random.Generator) -> None:
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], steps: int, generator: np.random.Generator
+    ) -> None:
         self._shapes, self._generator = dict(shapes), generator
         self._sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
         share = max(8, _KEPT // max(1, len(shapes)))
@@ -96,7 +99,7 @@ class Residuals:
                 sums[0] += float((halves[:, 0] * halves[:, 1]).sum())
                 sums[1] += float(np.square(halves[:, 0]).sum())
 
-    def tests(self, touches: str, of: str, earlier: Numbers | None = None) -> list[Test]:
+    def checks(self, touches: str, of: str, earlier: Numbers | None = None) -> list[Check]:
         """`earlier`: what was kept of the first step of a rehearsal, whose noise must be another."""
         if not self._squares or not self._sizes:
             return []
@@ -111,7 +114,7 @@ class Residuals:
             ("neighbours", self._neighbours(), "is correlated between coordinates"),
             ("tensors", self._tensors(), "is correlated between weight tensors"),
         )
-        return [Test(f"{of}: {n}", touches, p, f"the noise of {of} {words}") for n, p, words in named]  # type: ignore[arg-type]
+        return [Check(f"{of}: {n}", touches, p, f"the noise of {of} {words}") for n, p, words in named]  # type: ignore[arg-type]
 
     def _size(self) -> float:
         """All together, each tensor over all steps, each step, and each tensor in each step."""
@@ -119,7 +122,8 @@ class Residuals:
         steps, whole = len(squares), int(sizes.sum())
         together = tails.chi_squared(float(squares.sum()), whole * steps, _SLACK)
         tensors = [
-            tails.chi_squared(float(s), int(n) * steps, _SLACK) for s, n in zip(squares.sum(0), sizes, strict=True)
+            tails.chi_squared(float(s), int(n) * steps, _SLACK)
+            for s, n in zip(squares.sum(0), sizes, strict=True)
         ]
         each_step = _least_of_chi_squared(squares.sum(1)[:, None], np.array([whole]))
         each = _least_of_chi_squared(squares, sizes)
@@ -139,7 +143,8 @@ class Residuals:
             return tails.SURE
         lengths = np.sqrt(np.square(prints).sum(1))
         products = np.triu(prints @ prints.T, 1) / np.maximum(lengths, 1e-300)[:, None]
-        return min(0.0, tails.normal(float(np.abs(products).max())) + np.log10(n * (n - 1) / 2))
+        worst = tails.normal(float(np.abs(products).max()))
+        return min(tails.SURE, worst + math.log10(n * (n - 1) / 2))
 
     def _lags(self) -> float:
         found = [tails.normal(float(np.sum(z)) / len(z) ** 0.5) for z in self._lagged if z]
@@ -161,7 +166,7 @@ class Residuals:
 
 
 def _product(one: Numbers, other: Numbers) -> float:
-    return float(one @ other) / max(float(one @ one), 1e-300) ** 0.5
+    return float(one @ other) / math.sqrt(max(float(one @ one), 1e-300))
 
 
 def _not_rarer(count: int, n: int, rate: float) -> float:
@@ -176,4 +181,4 @@ def _least_of_chi_squared(values: Numbers, freedoms: Numbers) -> float:
         for column, freedom in zip(values.T, freedoms, strict=True)
         for value in (column.min(), column.max())
     ]
-    return min(0.0, min(found) + float(np.log10(values.size)))
+    return min(0.0, min(found) + math.log10(values.size))

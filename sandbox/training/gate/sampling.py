@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.special import gammaln
 
 from sandbox.training.gate import tails
-from sandbox.training.gate.result import Test, exact
+from sandbox.training.gate.check import Check, exact
 from sandbox.training.sampler import Whole
 
 _MOST_UNITS = 2**20
@@ -41,7 +41,7 @@ class Draws:
         self._sizes.append(len(drawn))
         self._twice |= len(drawn) > 1 and bool((np.diff(np.sort(drawn)) == 0).any())
 
-    def tests(self, generator: np.random.Generator) -> list[Test]:
+    def checks(self, generator: np.random.Generator) -> list[Check]:
         known = [
             exact("units drawn once", not self._twice, "a unit was drawn more than once in a step"),
             exact("units known", not self._strange, "a unit was drawn that is not in the data"),
@@ -53,22 +53,22 @@ class Draws:
             return [*known, exact("sampling rate", everyone, "not everybody was drawn in every step")]
         steps, sizes = len(self._sizes), np.array(self._sizes)
         size_scores = self._scores(sizes, self._units, generator)
-        time_scores = self._scores(self._times, steps, generator)
+        time_scores = self._scores(self._times.astype(np.int64), steps, generator)
         return [
             *known,
-            Test(
+            Check(
                 "sampling rate", "records", tails.binomial(int(sizes.sum()), self._units * steps, self._rate),
                 "units were drawn more or less often than claimed",
             ),
-            Test(
+            Check(
                 "batch sizes", "records", _dispersion(size_scores),
                 "batch sizes are not those of Poisson sampling",
             ),
-            Test(
+            Check(
                 "times drawn", "records", _dispersion(time_scores),
                 "how often units were drawn is not what Poisson sampling gives; shuffled batches are too regular",
             ),
-            Test(
+            Check(
                 "batches in a row", "records", self._overlaps(sizes, generator),
                 "successive batches share more or fewer units than independent ones",
             ),

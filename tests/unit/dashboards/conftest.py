@@ -83,7 +83,8 @@ class MadeUp:
             "epsilon": epsilon, "epsilon_opacus": epsilon * 1.08, "delta": 1e-6, "adjacency": "add/remove",
             "unit_means": "one person", "max_rows_per_unit": 4, "units": 9000,
             "noise_multiplier": 1.37, "sampling_rate": 0.0185, "steps": 648, "clip": 1.0,
-            "population": f"{dataset}_people",
+            "epsilon_audited": 0.2719, "epsilon_audited_gaussian": 0.4655, "audit_confidence": 0.95,
+            "audit_canaries": 2000, "gate": "passed: 27 checks", "population": f"{dataset}_people",
             "code_version": "0.1.0 (training 1f2e3d4c5b6a)",
         }  # fmt: skip
         submission = Submission(

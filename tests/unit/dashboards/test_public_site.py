@@ -241,6 +241,14 @@ def test_privacy_is_told_in_words_with_epsilon_delta_adjacency_and_unit():
         assert part in text
 
 
+def test_the_audited_lower_bound_stands_beside_the_claim_where_there_was_an_audit():
+    text = Visible(page(content())).text
+    assert "an audited lower bound of 0.271, against epsilon 0.998 claimed for this training alone" in text
+    assert "2,000 made-up records, called canaries" in text
+    assert "with 95% confidence" in text
+    assert "lower bound" not in Visible(page(content("untested"))).text
+
+
 HOSTILE = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "{{ 7 * 191 }}",
     "]]> & </title>", "javascript:alert(1)",

@@ -1,5 +1,6 @@
 """Screens draw the panels they are given, made-up ones included, and escape every word of them."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -11,10 +12,14 @@ from dashboards import numbers, views
 from dashboards.live import markup, reports
 from dashboards.live.screens import model as model_screen
 from dashboards.live.serve import HEADERS, SafeHeaders, inline_scripts, must_be_loopback
-from dashboards.panels import Alarm, OverviewPanel, Point
+from dashboards.panels import Alarm, IncidentLine, OverviewPanel, Point
 from sandbox.cli import cli
 from sandbox.errors import Refused
-from sandbox.records import Measurement
+from sandbox.lifecycle import IncidentState
+from sandbox.privacy import wording
+from sandbox.records import Event, Incident, Measurement, Submission
+from sandbox.roles import Person, Role
+from sandbox.training import incidents
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -51,6 +56,41 @@ def test_the_overview_says_who_needs_a_decision_and_links_to_them(made_up):
                   "112 records lie above the maximum", "of the promised ε = 8 used", "ε of this training alone",
                   "33 budgets not touched yet"):  # fmt: skip
         assert words in html
+
+
+def test_an_open_incident_needs_a_decision_on_the_overview_until_it_is_resolved(made_up):
+    (submission, *_) = made_up.store.all(Submission, model="falls-risk")
+    words = f"The noise of the weights is not Gaussian. {HOSTILE}"
+    kept = Incident("r-9", submission.id, "shape", words, {}, IncidentState.OPEN, NOW)
+    with made_up.store.transaction() as tx:
+        tx.add(kept, Event("worker", "incident.open", kept.id, kept.sentence))
+    html, _ = page_of("overview", views.overview(made_up.store))
+    assert "3 need a decision" in html
+    assert "A training of falls-risk did not pass the release gate, on 23 Nov 2026:" in html
+    assert "ndl incident show r-9" in html
+    assert "<script" not in html
+    incidents.resolve(made_up.store, "r-9", Person("omar", frozenset({Role.OVERSEER})), "A test.")
+    html, _ = page_of("overview", views.overview(made_up.store))
+    assert "2 need a decision" in html
+    assert "resolved the incident of" in html
+
+
+def test_without_models_an_incident_is_not_hidden_by_a_welcome():
+    incident = IncidentLine("r-9", "falls-risk", "The noise repeats.", NOW)
+    html, _ = page_of("overview", OverviewPanel((), (), (), (), (incident,)))
+    assert "The noise repeats." in html
+    assert "1 needs a decision" in html
+    assert "No models yet" not in html
+    assert "All well" not in html
+
+
+def test_claimed_epsilon_and_audited_lower_bound_stand_side_by_side(crime):
+    html, _ = page_of("model", crime)
+    assert re.search(
+        r"by privacy loss distributions.*Audited lower bound of ε, from canaries.*0\.271", html, re.S
+    )
+    assert "passed: 27 checks" in html
+    assert wording.AUDITED_NOTE in html
 
 
 def test_an_empty_sandbox_says_what_to_do_first():

@@ -1,6 +1,6 @@
-"""What does one test of the gate say, and when is a training refused?
+"""What does one check of the gate say, and when is a training refused?
 
-False refusals are bounded by design. Tests on what only canaries touch share CANARY_LEVEL; tests on
+False refusals are bounded by design. Checks of what only canaries touch share CANARY_LEVEL; those of
 what people's records touch share RECORD_LEVEL, which is smaller because it also adds to delta (see the
 README): both together are below one in a million.
 """
@@ -18,11 +18,11 @@ CANARY_LEVEL = 1e-7
 RECORD_LEVEL = 1e-10
 
 Touches = Literal["canaries", "records", "nothing"]
-"""`nothing`: not a test of chance. It holds in every correct training."""
+"""`nothing`: no matter of chance. It holds in every correct training."""
 
 
 @dataclass(frozen=True)
-class Test:
+class Check:
     """`log10_p` bounds the chance of a result as odd as this in a correct training; `means` is what it would mean."""
 
     name: str
@@ -39,18 +39,18 @@ class Test:
         return "0.01 or more"
 
 
-def exact(name: str, holds: bool, means: str) -> Test:
-    return Test(name, "nothing", SURE if holds else NEVER, means)
+def exact(name: str, holds: bool, means: str) -> Check:
+    return Check(name, "nothing", SURE if holds else NEVER, means)
 
 
-def failures(tests: Sequence[Test]) -> list[Test]:
+def failures(checks: Sequence[Check]) -> list[Check]:
     """Those that refuse, the surest first."""
-    found = [test for test in tests if not test.log10_p >= _limit(test, tests)]
-    return sorted(found, key=lambda test: test.log10_p)
+    found = [check for check in checks if not check.log10_p >= _limit(check, checks)]
+    return sorted(found, key=lambda check: check.log10_p)
 
 
-def _limit(test: Test, tests: Sequence[Test]) -> float:
-    if test.touches == "nothing":
+def _limit(check: Check, checks: Sequence[Check]) -> float:
+    if check.touches == "nothing":
         return SURE
-    level = CANARY_LEVEL if test.touches == "canaries" else RECORD_LEVEL
-    return math.log10(level / sum(other.touches == test.touches for other in tests))
+    level = CANARY_LEVEL if check.touches == "canaries" else RECORD_LEVEL
+    return math.log10(level / sum(other.touches == check.touches for other in checks))

@@ -1,0 +1,95 @@
+"""Are the clipped sums what the definition of DP-SGD gives, on the same units at the same weights?
+
+Some steps, which the training cannot foresee, are repeated with `Plain`, the engine that holds every
+record's gradient, on rows chosen here from the units' codes: each unit's first ones, up to its limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sandbox.training.gate.check import Check, exact
+from sandbox.training.sampler import Whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sandbox.submissions.graph.lift import Model
+
+_WORK = 2**27
+"""Gradient floats spent on repeating steps; one step is repeated whatever it takes, and no more than three."""
+_FAR = 0.05
+_APART = 1e-4
+"""How far from the reference in norm, in clips: in all, and for each unit of the step. Float32 sums in
+another order differ by less; a record at a kink of its loss may fall on either side."""
+
+
+class Reference:
+    """Repeats some steps of a training by the definition."""
+
+    def __init__(
+        self, model: Model, loss: str, features: Mapping[str, Tensor], target: Tensor, codes: Whole,
+        most_rows: int, clip: float, steps: int, batch: float, generator: np.random.Generator,
+    ) -> None:  # fmt: skip
+        self._model, self._loss, self._features, self._target = model, loss, features, target
+        self._order = np.argsort(codes, kind="stable")
+        self._sorted = codes[self._order]
+        self._names = np.unique(codes)
+        self._most_rows, self._clip = most_rows, clip
+        size = sum(weight.numel() for weight in model.weights.values())
+        many = int(np.clip(_WORK // max(1, int(size * batch)), 1, 3))
+        self._chosen = {int(s) for s in generator.choice(steps, min(many, steps), replace=False)}
+        self._worst = 0.0
+        self._longest = 0.0
+
+    def note(
+        self, step: int, drawn: Whole, sums: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+    ) -> None:
+        """The training's sums of this step; most steps are let pass."""
+        allowed = self._clip * len(drawn) * (1 + 1e-4) + 1e-6
+        names = list(self._model.weights)
+        length = sum(float(sums[n].double().square().sum()) for n in names) ** 0.5
+        self._longest = max(self._longest, length / allowed)
+        if step not in self._chosen or self._is_random(drawn, weights):
+            return
+        again = self._sums(drawn, weights)
+        apart = sum(float((sums[n] - again[n]).double().square().sum()) for n in names) ** 0.5
+        self._worst = max(self._worst, apart / (self._clip * (_FAR + _APART * len(drawn))))
+
+    def checks(self) -> list[Check]:
+        return [
+            exact(
+                "longest sum", self._longest <= 1, "a step's clipped sum is longer than all its units' clips together"
+            ),
+            exact("sums by definition", self._worst <= 1, "a step's clipped sum is not what the definition gives"),
+        ]  # fmt: skip
+
+    def _is_random(self, drawn: Whole, weights: Mapping[str, Tensor]) -> bool:
+        """Dropout is drawn anew, so a step cannot be repeated; the rehearsal compared the sums without it."""
+        one, other = (self._sums(drawn[:32], weights) for _ in range(2))
+        return any(not bool((one[name] == other[name]).all()) for name in one)
+
+    def _sums(self, drawn: Whole, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        import torch
+
+        from sandbox.training.engines import Plain
+
+        engine = Plain(self._model, self._loss)
+        sums = {name: torch.zeros_like(weight) for name, weight in self._model.weights.items()}
+        here = {name: weights[name].detach() for name in sums}
+        at_once = max(1, engine.records_at_once // self._most_rows)
+        for start in range(0, len(drawn), at_once):
+            of_units = [self._rows(unit) for unit in drawn[start : start + at_once]]
+            rows = torch.from_numpy(np.concatenate(of_units))
+            owners = torch.from_numpy(np.repeat(np.arange(len(of_units)), [len(r) for r in of_units]))
+            features = {name: tensor[rows] for name, tensor in self._features.items()}
+            for name, total in engine.sums(here, features, self._target[rows], owners, self._clip).items():
+                sums[name] += total
+        return sums
+
+    def _rows(self, unit: int) -> Whole:
+        low, high = np.searchsorted(self._sorted, [self._names[unit], self._names[unit] + 1])
+        return self._order[low:high][: self._most_rows]
