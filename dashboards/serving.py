@@ -1,74 +1,64 @@
-"""Runs the three faces as one process tree: live dashboard, MLflow's pages, public site."""
+"""Runs everything as one process tree: workers, scheduler, live dashboard, MLflow's pages, public site."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from dashboards.processes import Service, stop
 from sandbox.errors import Unfit
 from sandbox.settings import Settings
 
 _START_SECONDS = 90
-_STOP_SECONDS = 10
-
-
-@dataclass(frozen=True)
-class Service:
-    """One running face. `log` holds what it printed."""
-
-    name: str
-    address: str
-    process: subprocess.Popen[bytes]
-    log: Path
 
 
 @contextmanager
-def running(settings: Settings, config: Path | None) -> Iterator[list[Service]]:
-    """Starts all three, waits until each answers, and stops them whatever happens.
+def running(settings: Settings, config: Path | None, operator: str) -> Iterator[list[Service]]:
+    """Starts all, waits until each face answers, and stops them whatever happens.
 
-    A taken port is replaced by a free one. Raises Unfit when a face does not come up, with its log's place.
+    Workers and scheduler act as `operator`; without one there are none. A taken port is replaced by a free
+    one. Raises Unfit when a face does not come up, with its log's place.
     """
     services: list[Service] = []
     try:
-        for name, port, command, environment in _commands(settings, config):
-            services.append(_start(name, port, command, environment, settings))
+        for service in (*_faces(settings, config), *_workers(settings, config, operator)):
+            services.append(service.start())
         for service in services:
-            _wait_until_it_answers(service)
+            if service.address:
+                _wait_until_it_answers(service)
         yield services
     finally:
-        for service in services:
-            _signal(service, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        for service in services:
-            try:
-                service.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _signal(service, signal.SIGKILL)
-                service.process.wait()
+        stop(services)
 
 
-def wait_for_the_end(services: list[Service]) -> None:
-    """Returns when somebody presses Ctrl-C or sends SIGTERM; raises Unfit when a face ends by itself."""
+def wait_for_the_end(services: list[Service], say: Callable[[str], None]) -> None:
+    """Returns when somebody presses Ctrl-C or sends SIGTERM; raises Unfit when a face ends by itself. A worker
+    or scheduler that ends is started anew."""
 
-    def stop(_signal: int, _frame: object) -> None:
+    def asked(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, asked)
+    told: set[int] = set()
     try:
         while True:
             for service in services:
-                if service.process.poll() is not None:
+                if not service.ended:
+                    continue
+                if not service.restarts:
                     raise Unfit(f"The {service.name} stopped by itself. Its last words are in {service.log}.")
+                if service.process.pid not in told:
+                    told.add(service.process.pid)
+                    say(f"The {service.name} ended and is started anew. Its last words are in {service.log}.")
+                service.start_again_when_it_is_time()
             time.sleep(0.5)
     except KeyboardInterrupt:
         return
@@ -76,37 +66,42 @@ def wait_for_the_end(services: list[Service]) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def _commands(
-    settings: Settings, config: Path | None
-) -> Iterator[tuple[str, int, list[str], dict[str, str]]]:
+def _faces(settings: Settings, config: Path | None) -> Iterator[Service]:
     from sandbox.registry.ui import ui_command
 
     serving = settings.serving
-    environment = {**os.environ, **({"NDL_CONFIG": str(config.absolute())} if config else {})}
-    ndl = [sys.executable, "-m", "sandbox.cli"]
+    ndl, environment = _ndl(config)
     live, public = _free_port(serving.host, serving.live_port), _free_port(serving.host, serving.public_port)
     mlflow = _free_port(serving.host, serving.mlflow_port)
-    yield "live dashboard", live, [*ndl, "dashboard", "--port", str(live)], environment
-    yield "MLflow pages", mlflow, *ui_command(settings, mlflow)
-    yield "public site", public, [*ndl, "site", "serve", "--port", str(public)], environment
+    for name, port, command, around in (
+        ("live dashboard", live, [*ndl, "dashboard", "--port", str(live)], environment),
+        ("MLflow pages", mlflow, *ui_command(settings, mlflow)),
+        ("public site", public, [*ndl, "site", "serve", "--port", str(public)], environment),
+    ):
+        address = f"http://{serving.host}:{port}/"
+        yield Service(name, address, command, around, _log(settings, name))
 
 
-def _start(
-    name: str, port: int, command: list[str], environment: dict[str, str], settings: Settings
-) -> Service:
-    log = settings.storage.folder / "logs" / f"{name.replace(' ', '-')}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, env=environment, stdout=out, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-    return Service(name, f"http://{settings.serving.host}:{port}/", process, log)
+def _workers(settings: Settings, config: Path | None, operator: str) -> Iterator[Service]:
+    ndl, environment = _ndl(config)
+    wanted = [(f"worker {n + 1}", ["worker"]) for n in range(settings.workers.count)]
+    for name, verb in [*wanted, ("scheduler", ["jobs", "schedule"])] if operator and wanted else []:
+        command = [*ndl, "--as", operator, *verb]
+        yield Service(name, "", command, environment, _log(settings, name), restarts=True)
+
+
+def _ndl(config: Path | None) -> tuple[list[str], dict[str, str]]:
+    named = {"NDL_CONFIG": str(config.absolute())} if config else {}
+    return [sys.executable, "-m", "sandbox.cli"], {**os.environ, **named}
+
+
+def _log(settings: Settings, name: str) -> Path:
+    return settings.storage.folder / "logs" / f"{name.replace(' ', '-')}.log"
 
 
 def _wait_until_it_answers(service: Service) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and service.process.poll() is None:
+    while time.monotonic() < deadline and not service.ended:
         try:
             with urllib.request.urlopen(service.address, timeout=5):
                 return
@@ -115,11 +110,6 @@ def _wait_until_it_answers(service: Service) -> None:
         except OSError:
             time.sleep(0.2)
     raise Unfit(f"The {service.name} did not start. Its last words are in {service.log}.")
-
-
-def _signal(service: Service, number: signal.Signals) -> None:
-    if service.process.poll() is None:
-        os.killpg(service.process.pid, number)
 
 
 def _free_port(host: str, wanted: int) -> int:

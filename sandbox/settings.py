@@ -71,9 +71,11 @@ class Schedule(_Section):
 
 
 class Workers(_Section):
-    """How many workers `ndl up` starts; each does one training and one evaluation at a time."""
+    """How many workers `ndl up` starts (each does one training and one evaluation at a time), and as which
+    operator they act; empty means whoever starts it."""
 
     count: int = Field(default=1, ge=0, le=64)
+    person: str = ""
 
 
 class Publication(_Section):

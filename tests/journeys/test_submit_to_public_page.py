@@ -186,26 +186,94 @@ def test_mlflow_serves_the_champion_to_a_process_that_never_saw_the_submission(w
     assert done.stdout.strip() == "20", done.stderr[-2000:]
 
 
-def test_the_three_faces_come_up_answer_and_leave_no_process_behind(walked):
+def test_everything_comes_up_works_answers_and_leaves_no_process_behind(walked):
+    from sandbox.records import Job, Worker
+    from sandbox.storage import Store
+
     place, _ = walked
-    settings = (
-        place / "ndl.toml"
-    ).read_text() + "[serving]\nlive_port=18501\nmlflow_port=15000\npublic_port=18080\n"
-    (place / "up.toml").write_text(settings)
+    more = '[serving]\nlive_port=18501\nmlflow_port=15000\npublic_port=18080\n[workers]\nperson="worker"\n'
+    (place / "up.toml").write_text((place / "ndl.toml").read_text() + more)
     command = [sys.executable, "-u", "-m", "sandbox.cli", "--config", "up.toml", "up"]
     up = subprocess.Popen(command, cwd=place, env=_watched(place), stdout=subprocess.PIPE, text=True)
+    store = Store(f"sqlite:///{place}/var/ndl.db")
     try:
         addresses = _addresses(up)
         assert set(addresses) == {"live dashboard", "MLflow pages", "public site"}
         for address in addresses.values():
             with urllib.request.urlopen(address, timeout=20) as answer:
                 assert answer.status == 200
+        _evaluate_anew(store)
+        first = _wait_for(lambda: store.all(Worker))[0]
+        _wait_for(lambda: [job for job in store.all(Job) if job.state == "done" and job.attempt > 1])
+        pid = int(first.process.split(":")[0])
+        children = _descendants(up.pid)
+        assert pid in children
+        os.kill(pid, signal.SIGKILL)
+        _wait_for(
+            lambda: [w.id != first.id for w in store.all(Worker)] == [True]
+        )  # a new one, which saw to it
+        children |= _descendants(up.pid)
     finally:
         up.send_signal(signal.SIGTERM)
         assert up.wait(30) == 0
     for address in addresses.values():
         with pytest.raises(OSError):
             urllib.request.urlopen(address, timeout=2)
+    assert store.all(Worker) == []
+    _wait_for(lambda: not [child for child in children if Path(f"/proc/{child}").exists()])
+    store.close()
+
+
+def test_children_end_with_a_parent_that_is_killed(walked):
+    place, _ = walked
+    command = [sys.executable, "-u", "-m", "sandbox.cli", "--config", "up.toml", "up"]
+    up = subprocess.Popen(command, cwd=place, env=_watched(place), stdout=subprocess.DEVNULL)
+    children = _wait_for(lambda: len(_descendants(up.pid)) >= 5 and _descendants(up.pid))
+    up.kill()
+    up.wait()
+    _wait_for(lambda: not [child for child in children if Path(f"/proc/{child}").exists()])
+
+
+def _evaluate_anew(store):
+    """Something is due again: a person has a job tried that had been called off."""
+    from sandbox.jobs import claims
+    from sandbox.roles import Person, Role
+
+    omar = Person("omar", frozenset({Role.OVERSEER}))
+    key = "evaluation|admission/1|synthetic_health/wave-01"
+    claims.ask(
+        store,
+        [(key, "evaluation", {"model_version": "admission/1", "wave": "synthetic_health/wave-01"})],
+        "omar",
+    )
+    claims.cancel(store, key, omar)
+    claims.retry(store, key, omar)
+
+
+def _wait_for(question, seconds=60):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if answer := question():
+            return answer
+        time.sleep(0.2)
+    raise AssertionError("it did not come about")
+
+
+def _descendants(pid):
+    """The numbers of a process's children, and of theirs."""
+    found, parents = set(), {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    for child in parents:
+        above = child
+        while above in parents and above != pid:
+            above = parents[above]
+        if above == pid and child != pid:
+            found.add(child)
+    return found
 
 
 def _addresses(process):
