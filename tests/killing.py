@@ -19,20 +19,23 @@ from sandbox.storage import Store, tables
 
 ROOT = Path(__file__).parent.parent
 RECOVERED_SECONDS = 15.0
+ROLES = ("worker", "worker", "worker", "parent", "parent", "scheduler", "anybody")
+"""Whom to kill: whoever does a job, whoever runs a parent of shards, the scheduler, or any worker (it may only
+just have begun)."""
 
 
 @dataclass
 class Outcome:
-    """What a bout of killing left."""
+    """What a bout of killing left. `busy` counts the kills that hit whoever was doing a job."""
 
     kills: dict[str, int] = field(default_factory=dict)
+    busy: int = 0
     recoveries: list[float] = field(default_factory=list)
     expected: int = 0
     lost: int = 0
     duplicated: int = 0
     different: int = 0
     broken_chain: bool = False
-    longest_silence: float = 0.0
 
     @property
     def slowest(self):
@@ -47,7 +50,8 @@ class Nursery:
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests/nursery.py"), str(config)], cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment,
+                 "PYTHONPATH": ":".join(filter(None, [str(ROOT), environment.get("WATCH")]))},
         )  # fmt: skip
 
     def start(self, what):
@@ -90,26 +94,29 @@ def bout(store, nursery, *, kills, seed, sums, evaluations, pause=(0.3, 1.5), el
     chance, outcome = random.Random(seed), Outcome(expected=sums + evaluations)
     for what in ("worker", "worker elsewhere" if elsewhere else "worker", "scheduler"):
         nursery.start(what)
-    open_recoveries, done = {}, False
-    until = time.monotonic() + patience
-    left = kills
-    next_kill = time.monotonic() + 2.0
+    open_recoveries, done, left = {}, False, kills
+    until, next_kill, wanted = time.monotonic() + patience, time.monotonic() + 2.0, chance.choice(ROLES)
     while time.monotonic() < until and not (done and not open_recoveries and left == 0):
-        time.sleep(0.1)
+        time.sleep(0.05)
         now = time.monotonic()
         _watch(store, open_recoveries, outcome, now)
         done = _count(store) >= outcome.expected
-        if left and now >= next_kill:
-            pid, role = _victim(store, nursery, chance)
-            held = _held(store, pid) if role != "scheduler" else []
-            what = nursery.kill(pid)
-            nursery.start(what)
-            outcome.kills[role] = outcome.kills.get(role, 0) + 1
-            open_recoveries |= {key: (now, worker) for key, worker in held}
-            left -= 1
-            next_kill = now + chance.uniform(*pause)
-            if done and left:  # nothing left to interrupt
-                left = 0
+        if done:  # nothing is left to interrupt
+            left = 0
+        if not left or now < next_kill:
+            continue
+        pid = _victim(store, nursery, chance, wanted)
+        if pid is None and now < next_kill + 4.0:
+            continue  # until there is one of this role
+        role = wanted if pid else "anybody"
+        pid = pid or _victim(store, nursery, chance, "anybody")
+        what = nursery.kill(pid)
+        held = _held(store, pid) if role != "scheduler" else []
+        nursery.start(what)
+        outcome.busy += bool(held)
+        outcome.kills[role] = outcome.kills.get(role, 0) + 1
+        open_recoveries |= {key: (now, worker) for key, worker in held}
+        left, next_kill, wanted = left - 1, now + chance.uniform(*pause), chance.choice(ROLES)
     outcome.recoveries += [time.monotonic() - since for since, _ in open_recoveries.values()]
     return outcome
 
@@ -130,7 +137,7 @@ def results(store):
     with store.reading() as view:
         found = {e.id: [e.failure] for e in view.all(Evaluation)}
         for row in view.connection.execute(sa.select(tables.measurements)).mappings():
-            found[row["evaluation"]].append(tuple(row.values()))
+            found[row["evaluation"]].append(list(row.values()))
         found |= {d.id: d.reason for d in view.all(Decision)}
     return found
 
@@ -200,18 +207,17 @@ def populate(store, folder, models, waves, rows=60):
             )  # fmt: skip
 
 
-def _victim(store, nursery, chance):
-    """One of the living: a scheduler at times, whoever runs a parent at times, else any worker."""
-    workers = [pid for pid, what in nursery.living.items() if what.startswith("worker")]
-    kind = chance.choice(["worker", "worker", "worker", "parent", "parent", "scheduler"])
-    if kind == "scheduler":
-        return next(pid for pid, what in nursery.living.items() if what == "scheduler"), kind
-    if kind == "parent":
-        parents = {worker for key, worker in _running(store) if key.startswith("sum|")}
-        hosting = [pid for pid in workers if _id_of(store, pid) in parents]
-        if hosting:
-            return chance.choice(hosting), kind
-    return chance.choice(workers), "worker"
+def _victim(store, nursery, chance, role):
+    """The number of a living process of this role; None while there is none."""
+    if role == "scheduler":
+        return next(pid for pid, what in nursery.living.items() if what == "scheduler")
+    living = [pid for pid, what in nursery.living.items() if what.startswith("worker")]
+    if role == "anybody":
+        return chance.choice(sorted(living))
+    ids = {_id_of(store, pid): pid for pid in living}
+    running = [(key, ids[holder]) for key, holder in _running(store) if holder in ids]
+    some = sorted({pid for key, pid in running if role == "worker" or key.startswith("sum|")})
+    return chance.choice(some) if some else None
 
 
 def _id_of(store, pid):

@@ -107,8 +107,8 @@ SUM = Kind(
     most_deaths=1000,
 )  # fmt: skip
 KINDS = {
-    "evaluation": dataclasses.replace(EVALUATION, run=evaluate, due=due_evaluations, most_deaths=1000),
     "sum": SUM,
+    "evaluation": dataclasses.replace(EVALUATION, run=evaluate, due=due_evaluations, most_deaths=1000),
     "training": TRAINING,
 }
 

@@ -24,7 +24,7 @@ from sandbox.storage import Store, Transaction, tables
 
 KEPT = timedelta(days=30)
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
-_OVER = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+OVER = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 _JOBS, _WORKERS = tables.OF_RECORD[Job], tables.OF_RECORD[Worker]
 _AT_ONCE = 500
 _holding: ContextVar[Hand | None] = ContextVar("ndl_holding", default=None)
@@ -192,7 +192,7 @@ def cancel(store: Store, key: str, person: Person, reason: str = "") -> Job:
     person.must_be(Role.OPERATOR, Role.OVERSEER, to="cancel a job")
     with store.transaction() as tx:
         job = tx.get(Job, key)
-        if job.state in _OVER:
+        if job.state in OVER:
             raise Refused(f"The job {key} is {job.state} already: there is nothing to cancel.")
         event = Event(person.name, "job.cancel", key, reason, {"after": str(job.state)})
         return tx.change(

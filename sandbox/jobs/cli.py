@@ -93,11 +93,12 @@ def show(box: Sandbox, key: str) -> None:
     from rich.table import Table
 
     from sandbox.jobs.listing import listed
-    from sandbox.records import Job, Worker
+    from sandbox.jobs.presence import everybody
+    from sandbox.records import Job
 
     _may_see(box)
     job = box.store.get(Job, key)
-    (line,) = listed([job], box.store.all(Worker), box.store.clock(), everything=True).lines
+    (line,) = listed([job], *everybody(box.store), everything=True).lines
     table = Table(title=key, show_header=False, title_justify="left")
     table.add_row("state", line.words)
     table.add_row("note", line.note)

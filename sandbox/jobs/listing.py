@@ -1,6 +1,6 @@
 """What do people see of the jobs? Pure: rows and the time in, words out.
 
-A job is shown as running only while its worker's beat is at most BELIEVED_SECONDS old.
+A job is shown as running only while its worker's beat is at most BELIEVED_SECONDS old by the database's clock.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sandbox.jobs.presence import database_time
 from sandbox.lifecycle import JobState
 from sandbox.records import Job, Worker
 from sandbox.storage import Store
@@ -46,8 +47,7 @@ class Jobs:
 def jobs_now(store: Store, *, everything: bool = False) -> Jobs:
     """What there is to see now."""
     with store.reading() as view:
-        jobs, workers = view.all(Job), view.all(Worker)
-    return listed(jobs, workers, store.clock(), everything=everything)
+        return listed(view.all(Job), view.all(Worker), database_time(view), everything=everything)
 
 
 def listed(
@@ -55,7 +55,7 @@ def listed(
 ) -> Jobs:
     """Running first, then waiting, failed, cancelled and done; the newest first within each."""
     believed = timedelta(seconds=BELIEVED_SECONDS)
-    # A beat from the future was written by a machine whose clock goes before; it is as good as a beat of now.
+    # A beat from the future was written before the database's clock was put back; it is as good as one of now.
     alive = {w.id: w for w in workers if not w.ended and now - w.beat_at <= believed}
     lines = sorted((_line(job, alive, now) for job in jobs), key=lambda line: line.since, reverse=True)
     lines.sort(key=lambda line: _ORDER.index(line.state))

@@ -1,8 +1,9 @@
 """Who is at work? Each process that does jobs has a row that beats; what it holds, it holds while it beats.
 
 A process of this machine is dead when its process is gone, which shows at once. One of another machine is
-dead when its beat has stood still for SILENT_SECONDS of ours, looked at regularly: no clock of another
-machine is believed, and while the database is away nobody dies of it.
+dead when its last beat is SILENT_SECONDS old by the database's clock, the only one that all agree on, and
+has not moved while somebody looked on for LOOKED_SECONDS: so nobody dies of a clock that was changed, nor of
+the database having been away.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from sandbox.lifecycle import JobState
 from sandbox.records import Job, Worker
-from sandbox.storage import Store, tables
+from sandbox.storage import Store, Transaction, tables
 
 BEAT_SECONDS = 2.0
-SILENT_SECONDS = 8.0
+SILENT_SECONDS = 6.0
+LOOKED_SECONDS, PAUSE_SECONDS = 3.5, 6.0
 _WORKERS, _JOBS = tables.OF_RECORD[Worker], tables.OF_RECORD[Job]
 
 
@@ -68,9 +71,9 @@ class Presence:
         self._thread = threading.Thread(target=self._keep_beating, name="ndl-beat", daemon=True)
 
     def __enter__(self) -> Presence:
-        now = self.store.clock()
-        row = Worker(self.id, self._name, this_machine(), process_mark(os.getpid()), 0, False, now, now)
         with self.store.transaction() as tx:
+            now = database_time(tx)
+            row = Worker(self.id, self._name, this_machine(), process_mark(os.getpid()), 0, False, now, now)
             tx.connection.execute(sa.insert(_WORKERS).values(**vars(row)))
         self._thread.start()
         return self
@@ -99,8 +102,9 @@ class Presence:
     def beat(self) -> None:
         """One beat: still here, and this is how far each job is. A job that is not ours any more is stopped."""
         with self.store.transaction() as tx:
+            at = database_time(tx)
             mine = sa.update(_WORKERS).where(_WORKERS.c.id == self.id)
-            there = tx.connection.execute(mine.values(beat=_WORKERS.c.beat + 1, beat_at=tx.clock())).rowcount
+            there = tx.connection.execute(mine.values(beat=_WORKERS.c.beat + 1, beat_at=at)).rowcount
             for hand in self.hands:
                 theirs = sa.update(_JOBS).where(
                     _JOBS.c.key == hand.key, _JOBS.c.worker == self.id, _JOBS.c.state == JobState.RUNNING
@@ -120,16 +124,16 @@ class Presence:
 
 
 class Watch:
-    """Which workers have died? One observer's memory of when it last saw each beat move."""
+    """Which workers have died? One observer's memory of since when it has looked at which beat."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, float]] = {}
         self._looked = float("-inf")
 
-    def dead(self, workers: Iterable[Worker], now: float) -> list[Worker]:
-        """Looked at every two seconds or so; `now` is a clock that never jumps. After a longer pause (the
-        database was away, this machine slept) everybody is given the full time again."""
-        if now - self._looked > SILENT_SECONDS / 2:
+    def dead(self, workers: Iterable[Worker], now: float, database_now: datetime) -> list[Worker]:
+        """Looked at every two seconds or so; `now` is a clock of this process that never jumps. After a
+        longer pause (the database was away, this machine slept) it begins to look anew."""
+        if now - self._looked > PAUSE_SECONDS:
             self._seen = {}
         self._looked = now
         before, self._seen = self._seen, {}
@@ -137,9 +141,26 @@ class Watch:
         for worker in workers:
             beat, since = before.get(worker.id, (worker.beat, now))
             self._seen[worker.id] = (beat, since) if beat == worker.beat else (worker.beat, now)
-            if is_gone(worker) or self._seen[worker.id][1] <= now - SILENT_SECONDS:
+            looked = now - self._seen[worker.id][1] >= LOOKED_SECONDS
+            old = database_now - worker.beat_at >= timedelta(seconds=SILENT_SECONDS)
+            # a beat from the future was written before the database's clock was put back
+            if is_gone(worker) or (looked and (old or worker.beat_at > database_now)):
                 found.append(worker)
         return found
+
+
+def everybody(store: Store) -> tuple[list[Worker], datetime]:
+    """All workers there are, and the time by the database's clock."""
+    with store.reading() as view:
+        return view.all(Worker), database_time(view)
+
+
+def database_time(view: Transaction) -> datetime:
+    """SQLite has no clock but ours; whoever shares its file shares this machine's clock."""
+    if view.connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    now: datetime = view.connection.scalars(sa.select(sa.func.clock_timestamp())).one()
+    return now.astimezone(UTC)
 
 
 def is_gone(worker: Worker) -> bool:
@@ -152,11 +173,12 @@ def is_gone(worker: Worker) -> bool:
 
 
 def is_alive(store: Store, worker_id: str) -> bool:
-    """Whether this worker lives; for one of another machine its beat is watched, for up to SILENT_SECONDS."""
+    """Whether this worker lives; one of another machine is looked at until its beat moves or it is dead."""
     watch, first = Watch(), None
     while True:
-        found = store.all(Worker, id=worker_id)
-        if not found or watch.dead(found, time.monotonic()):
+        workers, at = everybody(store)
+        found = [worker for worker in workers if worker.id == worker_id]
+        if not found or watch.dead(found, time.monotonic(), at):
             return False
         first = found[0].beat if first is None else first
         if found[0].machine == this_machine() or found[0].beat != first:

@@ -19,7 +19,7 @@ from sandbox.engine import QUEUES, SHARDS, Engine, Steps, working
 from sandbox.jobs import claims
 from sandbox.jobs.claims import DONE, Outcome
 from sandbox.jobs.kinds import Kind, all_kinds
-from sandbox.jobs.presence import BEAT_SECONDS, Hand, Presence, Stopped, Watch
+from sandbox.jobs.presence import BEAT_SECONDS, Hand, Presence, Stopped, Watch, everybody
 from sandbox.lifecycle import JobState
 from sandbox.records import Job, Json, Worker
 from sandbox.storage import Store
@@ -68,8 +68,8 @@ class WorkerAtWork:
         kind = self._kinds.get(key.split("|")[0])
         with self._turn(SHARDS):
             jobs = self._box.store.all(Job, key=key)
-            if kind is None or not jobs or jobs[0].state is not JobState.RUNNING:
-                return "not wanted"
+            if kind is None or not jobs or jobs[0].state in claims.OVER:
+                return "not wanted"  # while its parent waits for another worker, it is
             try:
                 kind.shard(self._box, arguments)
             except Exception as error:
@@ -154,7 +154,8 @@ def reap(store: Store, engine: Engine, watch: Watch, kinds: Mapping[str, Kind], 
     """Frees what dead workers held, and returns their ids. Its order makes it safe to die anywhere in it: only
     when all is free again is the dead worker's row removed, under the lock that lets one do this at a time."""
     freed = []
-    for dead in watch.dead(store.all(Worker), time.monotonic()):
+    workers, at = everybody(store)
+    for dead in watch.dead(workers, time.monotonic(), at):
         if dead.id == me:
             continue
         with store.transaction() as tx:

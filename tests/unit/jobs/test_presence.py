@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from sandbox.jobs import presence
 from sandbox.jobs.presence import (
+    LOOKED_SECONDS,
+    PAUSE_SECONDS,
     SILENT_SECONDS,
     Presence,
     Watch,
@@ -18,15 +20,20 @@ from sandbox.jobs.presence import (
     is_gone,
     process_mark,
     this_machine,
-)
+)  # fmt: skip
 from sandbox.records import Worker
 from sandbox.storage import Store
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def worker(beat=0, name="w", machine="another", process="1:1", ended=False):
-    return Worker(name, name, machine, process, beat, ended, NOON, NOON)
+def worker(beat=0, at=0.0, name="w", machine="another", process="1:1", ended=False):
+    return Worker(name, name, machine, process, beat, ended, NOON, NOON + timedelta(seconds=at))
+
+
+def dead(watch, workers, now, clock=None):
+    """Whether the one worker is taken for dead at this second, by the steady clock and the database's."""
+    return bool(watch.dead(workers, now, NOON + timedelta(seconds=now if clock is None else clock)))
 
 
 @pytest.fixture
@@ -36,41 +43,55 @@ def store(tmp_path):
     store.close()
 
 
-def test_a_worker_of_another_machine_is_dead_when_its_beat_has_stood_still_for_long_enough():
+def test_a_worker_of_another_machine_is_dead_when_it_has_been_silent_for_long_enough():
     watch = Watch()
-    assert [bool(watch.dead([worker()], now=now)) for now in (0, 2, 4, 6, 7.9)] == [False] * 5
-    assert watch.dead([worker()], now=8) == [worker()]
+    assert [dead(watch, [worker()], now) for now in (0, 2, 4, 5.9, 6)] == [False] * 4 + [True]
+
+
+def test_an_observer_that_has_just_begun_looks_on_for_a_while_first():
+    watch = Watch()
+    assert [dead(watch, [worker()], now) for now in (100, 102, 103.4, 103.5)] == [False] * 3 + [True]
 
 
 def test_a_worker_that_beats_is_never_dead():
     watch = Watch()
-    assert not any(watch.dead([worker(beat=now // 4)], now=now) for now in range(0, 100, 2))
+    assert not any(dead(watch, [worker(beat=now // 4, at=now)], now) for now in range(0, 100, 2))
 
 
 def test_while_nobody_could_look_nobody_dies():
     watch = Watch()
-    watch.dead([worker()], now=0)
-    assert watch.dead([worker()], now=60) == []  # the database was away for a minute
-    assert watch.dead([worker()], now=63) == []
-    assert [w.id for now in (65, 67, 69) for w in watch.dead([worker()], now=now)] == ["w"]
+    dead(watch, [worker()], now=0)
+    assert [dead(watch, [worker()], now) for now in (60, 62)] == [False, False]  # the database was away
+    assert not dead(watch, [worker(beat=1, at=63)], now=64)
+    assert dead(Watch(), [worker()], now=60) is False
+
+
+def test_a_clock_that_is_changed_kills_nobody_who_beats_and_saves_nobody_who_does_not():
+    for jump in (86_400, -86_400):
+        watch = Watch()
+        assert not dead(watch, [worker(beat=1)], now=0)
+        assert not dead(watch, [worker(beat=1)], now=2, clock=2 + jump)  # it jumped; the beat is from before
+        assert not dead(watch, [worker(beat=2, at=3 + jump)], now=4, clock=4 + jump)
+        assert not dead(watch, [worker(beat=2, at=3 + jump)], now=6, clock=6 + jump)
+    silent = Watch()
+    looks = [dead(silent, [worker(beat=1)], now, clock=now - 86_400) for now in (0, 2, 4)]
+    assert looks == [False, False, True]  # put back: its beat is from the future, and does not move
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 12), st.booleans()), max_size=40))
-def test_whoever_beat_within_the_time_that_others_looked_is_not_dead(looks):
-    """Whatever the rhythm of the looks: dead only after SILENT_SECONDS of looking at a beat that stood still."""
-    watch, now, beat, still, looking = Watch(), 0.0, 0, 0.0, True
-    watch.dead([worker()], now=now)
+def test_dead_means_a_beat_that_is_old_and_did_not_move_while_it_was_looked_at(looks):
+    watch, now, beat, at, looked = Watch(), 0.0, 0, 0.0, 0.0
+    dead(watch, [worker()], now)
     for pause, moved in looks:
         now += pause
-        if pause > SILENT_SECONDS / 2:
-            still = -pause
-        still = 0.0 if moved else max(still + pause, 0.0)
-        beat += moved
-        assert (
-            bool(watch.dead([worker(beat=beat)], now=now)) == (still >= SILENT_SECONDS)
-            or abs(still - SILENT_SECONDS) < 1e-6
-        )
-    assert looking
+        beat, at = (beat + 1, now) if moved else (beat, at)
+        looked = 0.0 if moved or pause > PAUSE_SECONDS else looked + pause
+        if min(abs(looked - LOOKED_SECONDS), abs(now - at - SILENT_SECONDS)) > 1e-6:
+            assert dead(watch, [worker(beat=beat, at=at)], now) == (
+                looked >= LOOKED_SECONDS and now - at >= SILENT_SECONDS
+            )
+        else:
+            dead(watch, [worker(beat=beat, at=at)], now)
 
 
 def test_a_process_of_this_machine_that_is_gone_is_dead_at_once():
@@ -107,7 +128,7 @@ def test_a_worker_of_another_machine_that_is_silent_is_waited_for_and_then_dead(
     from sandbox.storage import tables
 
     monkeypatch.setattr(presence, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(presence, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(presence, "LOOKED_SECONDS", 0.2)
     with store.transaction() as tx:
         tx.connection.execute(sa.insert(tables.OF_RECORD[Worker]).values(**vars(worker())))
     assert not is_alive(store, "w")

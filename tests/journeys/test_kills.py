@@ -1,0 +1,54 @@
+"""Whatever is killed when: nothing is lost, done twice or different, and whoever is left goes on within 15 seconds."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import killing
+
+MODELS, WAVES, SUMS, KILLS = 2, 5, 6, 7
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """What a quiet run in one process gives. It is another process's, so that its fakes stay there."""
+    import json
+    import subprocess
+
+    folder = tmp_path_factory.mktemp("quiet")
+    code = (
+        "import json; from tests import killing as k, nursery\n"
+        f"nursery.light(); store = k.open_store('sqlite:///{folder}/ndl.db')\n"
+        f"k.populate(store, {str(folder)!r}, {MODELS}, {WAVES})\n"
+        f"print(json.dumps(k.quiet_run(store, {SUMS})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(240)  # half a minute alone; several on a machine that does much else
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_random_kills_of_two_workers_their_parents_and_the_scheduler(request, database, tmp_path, expected):
+    url = f"sqlite:///{tmp_path}/ndl.db" if database == "sqlite" else request.getfixturevalue("postgres")()
+    config = killing.write_config(tmp_path, "" if database == "sqlite" else url)
+    store = killing.open_store(url)
+    killing.populate(store, tmp_path, MODELS, WAVES)
+    watch, attempts = Path(__file__).parent / "watch", tmp_path / "outward.txt"
+    nursery = killing.Nursery(config, NURSERY_SUMS=str(SUMS), WATCH=str(watch), WATCH_OUTWARD=str(attempts))
+    try:
+        found = killing.bout(
+            store, nursery, kills=KILLS, seed=11, sums=SUMS, evaluations=MODELS * WAVES * 2, pause=(0.8, 2.0),
+            patience=150,
+        )  # fmt: skip
+    finally:
+        left = nursery.end()
+    found = killing.verdict(store, found, expected)
+    assert (found.lost, found.duplicated, found.different, found.broken_chain) == (0, 0, 0, False), found
+    assert sum(found.kills.values()) == KILLS, found
+    assert found.busy >= 3, found
+    assert found.slowest <= killing.RECOVERED_SECONDS, found
+    assert left == []
+    assert store.all(killing.Worker) == []
+    assert not attempts.exists(), attempts.read_text()
+    store.close()
