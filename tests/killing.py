@@ -36,6 +36,7 @@ class Outcome:
     duplicated: int = 0
     different: int = 0
     broken_chain: bool = False
+    left: int = 0
 
     @property
     def slowest(self):

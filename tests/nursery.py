@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 # what a forked child would otherwise import each time
-import sandbox.engine  # noqa: F401
+import sandbox.engine
 from evaluators import base, harness
 from evaluators.harness import evaluate_pair, pairs_due
 from evaluators.jobs import KIND as EVALUATION
 from evaluators.policy import load_policy
 from evaluators.tallies import Tallies
 from sandbox.api import Sandbox
+from sandbox.jobs.care import Care
 from sandbox.jobs.kinds import Kind
 from sandbox.jobs.scheduler import keep_schedule
 from sandbox.jobs.worker import work
@@ -144,7 +145,8 @@ def child(config, what):
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     if what[0] == "scheduler":
-        keep_schedule(box, stop, KINDS)
+        care = Care(box.store, sandbox.engine.Engine(box.settings), KINDS)
+        keep_schedule(box, stop, KINDS, care.look)
         return
     if "elsewhere" in what:
         presence.this_machine = lambda: f"another-{os.getpid()}"

@@ -157,9 +157,15 @@ def ask(box: Sandbox, trainings: bool) -> None:
 @jobs.command()
 @click.pass_obj
 def schedule(box: Sandbox) -> None:
-    """Ask for what is due whenever `[schedule]` says, until Ctrl-C or SIGTERM. Several may run."""
+    """Ask for what is due whenever `[schedule]` says, until Ctrl-C or SIGTERM. Several may run.
+
+    Meanwhile it sees to workers that died, as every worker does.
+    """
     import logging
 
+    from sandbox.engine import Engine
+    from sandbox.jobs.care import Care
+    from sandbox.jobs.kinds import all_kinds
     from sandbox.jobs.scheduler import keep_schedule, scheduled
     from sandbox.roles import Role
 
@@ -167,7 +173,8 @@ def schedule(box: Sandbox) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     names = ", ".join(f"{kind.name}s" for kind in scheduled(box))
     box.console.print(f"Keeping the schedule of: {names or 'nothing; see [schedule] in the settings'}.")
-    keep_schedule(box, stops_on_a_signal())
+    care = Care(box.store, Engine(box.settings), all_kinds())
+    keep_schedule(box, stops_on_a_signal(), meanwhile=care.look)
     box.console.print("Stopped.")
 
 

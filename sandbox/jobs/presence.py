@@ -27,7 +27,7 @@ from sandbox.storage import Store, Transaction, tables
 
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 6.0
-LOOKED_SECONDS, PAUSE_SECONDS = 3.5, 6.0
+LOOK_SECONDS, LOOKED_SECONDS, PAUSE_SECONDS = 1.0, 3.0, 5.0
 _WORKERS, _JOBS = tables.OF_RECORD[Worker], tables.OF_RECORD[Job]
 
 
@@ -131,7 +131,7 @@ class Watch:
         self._looked = float("-inf")
 
     def dead(self, workers: Iterable[Worker], now: float, database_now: datetime) -> list[Worker]:
-        """Looked at every two seconds or so; `now` is a clock of this process that never jumps. After a
+        """Looked at every second or so; `now` is a clock of this process that never jumps. After a
         longer pause (the database was away, this machine slept) it begins to look anew."""
         if now - self._looked > PAUSE_SECONDS:
             self._seen = {}

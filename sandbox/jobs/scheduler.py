@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -17,12 +17,12 @@ from sandbox.errors import NDLError
 from sandbox.jobs import claims
 from sandbox.jobs.cron import falls_in
 from sandbox.jobs.kinds import Kind, all_kinds
+from sandbox.jobs.presence import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from sandbox.api import Sandbox
 
 _log = logging.getLogger(__name__)
-_LOOK_SECONDS = 1.0
 
 
 def tick(box: Sandbox, kinds: Iterable[Kind]) -> int:
@@ -40,9 +40,14 @@ def scheduled(box: Sandbox, kinds: Mapping[str, Kind] | None = None) -> list[Kin
     return [kind for kind in every.values() if _when(box, kind)]
 
 
-def keep_schedule(box: Sandbox, stop: threading.Event, kinds: Mapping[str, Kind] | None = None) -> None:
+def keep_schedule(
+    box: Sandbox,
+    stop: threading.Event,
+    kinds: Mapping[str, Kind] | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Ticks at once, and then as the schedules say, until `stop` is set. A tick when nothing at all has changed
-    since the last one costs one question."""
+    since the last one costs one question. `meanwhile` is called every second."""
     regular = scheduled(box, kinds)
     seen: dict[str, int] = {}
     due, last = regular, box.store.clock()
@@ -55,7 +60,8 @@ def keep_schedule(box: Sandbox, stop: threading.Event, kinds: Mapping[str, Kind]
                     seen[kind.name] = number
             except (sa.exc.SQLAlchemyError, NDLError, OSError) as error:
                 _log.warning("looking for due %ss: %s; trying again", kind.name, type(error).__name__)
-        if stop.wait(_LOOK_SECONDS):
+        meanwhile()
+        if stop.wait(LOOK_SECONDS):
             return
         now = box.store.clock()
         due = [kind for kind in regular if falls_in(_when(box, kind), last, now)]

@@ -1,8 +1,4 @@
-"""What does a worker do? Whatever is asked for, one thing of each queue at a time; and it sees to dead colleagues.
-
-Every two seconds it looks for workers that died, frees what they held, and makes sure that the engine knows
-of every job that waits. All of that may be done by several workers at once, or be cut off anywhere.
-"""
+"""What does a worker do? Whatever is asked for, one thing of each queue at a time."""
 
 from __future__ import annotations
 
@@ -13,24 +9,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from sandbox.engine import QUEUES, SHARDS, Engine, Steps, working
 from sandbox.jobs import claims
+from sandbox.jobs.care import Care
 from sandbox.jobs.claims import DONE, Outcome
 from sandbox.jobs.kinds import Kind, all_kinds
-from sandbox.jobs.presence import BEAT_SECONDS, Hand, Presence, Stopped, Watch, everybody
+from sandbox.jobs.presence import LOOK_SECONDS, Hand, Presence, Stopped
 from sandbox.lifecycle import JobState
-from sandbox.records import Job, Json, Worker
-from sandbox.storage import Store
+from sandbox.records import Job, Json
 
 if TYPE_CHECKING:
     from sandbox.api import Sandbox
 
 GRACE_SECONDS = 5.0
 """What is being done when a worker is told to stop may take so long to end; then it is left to others."""
-_WINDOW = 500
-_FORGET_SECONDS = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +33,6 @@ class WorkerAtWork:
         self._box, self._engine, self._presence, self._kinds = box, engine, presence, kinds
         self._turns = {queue: threading.Lock() for queue in QUEUES if queue != SHARDS}
         self._turns[SHARDS] = self._turns["evaluations"]
-        self._watch, self._forgot = Watch(), time.monotonic()
         self._leaving, self._gone = threading.Event(), threading.Event()
 
     def perform(self, key: str, attempt: int, steps: Steps) -> str:
@@ -76,18 +67,6 @@ class WorkerAtWork:
                 _log.warning("a shard of %s: %s", key, type(error).__name__)
                 return "failed"
         return "done"
-
-    def tend(self) -> None:
-        """Sees to dead colleagues and to waiting jobs; trouble with the database is left to the next time."""
-        try:
-            reap(self._box.store, self._engine, self._watch, self._kinds, self._presence.id)
-            mend(self._box.store, self._engine, self._kinds)
-            if time.monotonic() - self._forgot > _FORGET_SECONDS:
-                self._forgot = time.monotonic()
-                claims.forget(self._box.store)
-                self._engine.forget(self._box.store.clock() - claims.KEPT)
-        except sa.exc.SQLAlchemyError as error:
-            _log.warning("the database does not answer (%s); trying again", type(error).__name__)
 
     def leave(self) -> None:
         """Takes nothing new, lets what is being done end if that is soon, and gives the rest back."""
@@ -134,56 +113,22 @@ def work(
     process there, since whatever a thread still does is nobody's any more.
     """
     engine = Engine(box.settings)
+    kinds = all_kinds() if kinds is None else kinds
     presence = Presence(box.store)
     with presence:
-        worker = WorkerAtWork(box, engine, presence, all_kinds() if kinds is None else kinds)
+        worker = WorkerAtWork(box, engine, presence, kinds)
         with working(engine, presence.id, worker.perform, worker.shard, queues):
             ready(presence.id)
+            care = Care(box.store, engine, kinds, presence.id)
             while not stop.is_set() and not presence.lost.is_set():
-                worker.tend()
-                stop.wait(BEAT_SECONDS)
+                care.look()
+                stop.wait(LOOK_SECONDS)
             lost = presence.lost.is_set()
             if not lost:
                 worker.leave()
             left()
     engine.close()
     return not lost
-
-
-def reap(store: Store, engine: Engine, watch: Watch, kinds: Mapping[str, Kind], me: str = "") -> list[str]:
-    """Frees what dead workers held, and returns their ids. Its order makes it safe to die anywhere in it: only
-    when all is free again is the dead worker's row removed, under the lock that lets one do this at a time."""
-    freed = []
-    workers, at = everybody(store)
-    for dead in watch.dead(workers, time.monotonic(), at):
-        if dead.id == me:
-            continue
-        with store.transaction() as tx:
-            if tx.all(Worker, id=dead.id):
-                engine.hand_back(dead.id)
-                claims.bury(tx, dead.id, kinds)
-                freed.append(dead.id)
-    return freed
-
-
-def mend(store: Store, engine: Engine, kinds: Mapping[str, Kind]) -> int:
-    """Makes the engine know of the jobs that have waited longest; returns how many it did not know of."""
-    jobs = [job for job in claims.waiting(store, _WINDOW) if job.kind in kinds]
-    known = engine.known((job.key, job.attempt) for job in jobs)
-    alive = {worker.id for worker in store.all(Worker)} if jobs else set()
-    asked = 0
-    for job in jobs:
-        queue, found = kinds[job.kind].queue, known.get((job.key, job.attempt))
-        if found is None:
-            engine.enqueue(queue, job.key, job.attempt)
-        elif not found.open:
-            engine.enqueue(queue, job.key, claims.renew(store, job.key, job.attempt))
-        elif found.executor and found.executor not in alive:
-            engine.hand_back(found.executor)
-        else:
-            continue
-        asked += 1
-    return asked
 
 
 def _planned(kind: Kind, box: Sandbox, arguments: Json) -> list[Json]:

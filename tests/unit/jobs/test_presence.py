@@ -50,7 +50,7 @@ def test_a_worker_of_another_machine_is_dead_when_it_has_been_silent_for_long_en
 
 def test_an_observer_that_has_just_begun_looks_on_for_a_while_first():
     watch = Watch()
-    assert [dead(watch, [worker()], now) for now in (100, 102, 103.4, 103.5)] == [False] * 3 + [True]
+    assert [dead(watch, [worker()], now) for now in (100, 102, 102.9, 103)] == [False] * 3 + [True]
 
 
 def test_a_worker_that_beats_is_never_dead():

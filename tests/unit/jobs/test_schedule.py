@@ -43,7 +43,7 @@ def test_a_kind_without_a_schedule_is_never_asked_for_by_itself(box):
 def test_the_scheduler_looks_at_once_then_as_scheduled_and_asks_nothing_when_nothing_changed(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(scheduler, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(scheduler, "LOOK_SECONDS", 0.001)
     clock, looked, stop = [NOON], [], threading.Event()
     box = Sandbox(load(environ={"NDL_STORAGE__FOLDER": str(tmp_path)}), "otto", clock=lambda: clock[0])
 
@@ -70,7 +70,7 @@ def test_the_scheduler_looks_at_once_then_as_scheduled_and_asks_nothing_when_not
 
 
 def test_a_tick_that_fails_is_not_the_last(box, monkeypatch):
-    monkeypatch.setattr(scheduler, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(scheduler, "LOOK_SECONDS", 0.0)
     tries = []
 
     def due(_box):
