@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sandbox.api import Sandbox
     from sandbox.catalogue.card import Card
     from sandbox.records import Dataset
+    from sandbox.submissions.check import Report
 
 ASSUMED_UNITS = 10_000
 
@@ -49,9 +50,18 @@ def check(box: Sandbox, folder: Path, card_file: Path | None, units: int | None,
                 f"The card does not say how many units the training side has: {of_units:,} are assumed. "
                 "Give --units.", style="yellow",
             )  # fmt: skip
+        box.console.print(_verdict(report), style="bold")
         box.console.print("Nothing was stored and nothing charged.")
     report.quote.must_fit()
     report.must_be_whole()
+
+
+def _verdict(report: Report) -> str:
+    if report.missing:
+        return "As far as it could be checked here, it would be admitted."
+    if not report.quote.fits:
+        return "It would be admitted, and then not trained: no budget of this dataset holds its epsilon."
+    return "It would be admitted."
 
 
 def _card(box: Sandbox, name: str, file: Path | None) -> tuple[Card, int | None]:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sandbox.privacy import wording
+from sandbox.records import Json
 from sandbox.submissions.check import Report
 from sandbox.submissions.check_quote import Quote
 
@@ -44,7 +45,17 @@ def _layers(report: Report) -> Table:
         table.add_row(*(escape(str(word)) for word in words))
     if len(layers) > MOST_LAYERS:
         table.add_row(f"and {len(layers) - MOST_LAYERS:,} more", "", "", "", "")
+    table.caption, table.caption_justify = escape(_reads(report.summary)), "left"
     return table
+
+
+def _reads(summary: Json) -> str:
+    """What the model looks at and never looks at, and how much work a record is."""
+    reads = f"Reads {', '.join(summary['inputs_used']) or 'nothing'} of a record"
+    if summary["inputs_unused"]:
+        reads += f" and never {', '.join(summary['inputs_unused'])}"
+    steps = "1 step" if summary["nodes"] == 1 else f"{summary['nodes']:,} steps"
+    return f"{reads}; {summary['flops_per_record']:,} operations in {steps}."
 
 
 def _short(operator: str) -> str:

@@ -233,10 +233,10 @@ ANSWERS = {
 def refusal(of, expected=INPUTS):
     """What verify says of a graph that reads; fails when it says nothing or takes long."""
     read = RecordGraph.from_bytes(of.to_bytes())
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(Invalid) as caught:
         verify(read, expected)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     message = str(caught.value)
     assert len(message) < 4_000
     assert message.replace("\n", "").isprintable()

@@ -6,7 +6,7 @@ The door to torch: import this inside functions only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,10 @@ class Step:
 class Program:
     """The steps of a graph, with every operator and constant already in place."""
 
-    def __init__(self, graph: RecordGraph, *, training: bool) -> None:
+    def __init__(
+        self, graph: RecordGraph, *, training: bool, instead: Mapping[str, Callable[..., Any]] | None = None
+    ) -> None:
+        """`instead`: for some nodes, by name, another function that gives the same (see `in_place`)."""
         self.output = Ref(graph.output)
         last: dict[Ref | WeightRef, str] = {
             ref: node.name for node in graph.nodes for ref in node.references()
@@ -48,6 +51,9 @@ class Program:
             if isinstance(ref, Ref) and ref != self.output:
                 done.setdefault(node_name, []).append(ref)
         self.steps = [_step(node, tuple(done.get(node.name, ())), training) for node in graph.nodes]
+        for at, step in enumerate(self.steps):
+            if instead and step.node.name in instead:
+                self.steps[at] = replace(step, function=instead[step.node.name])
 
     def __call__(self, weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
         """The graph's answer; the inputs have the batch of one in front."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sandbox.submissions.graph import in_place
 from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.interpret import Program, Values, start
 from sandbox.submissions.graph.operators import DTYPES, OPERATORS
@@ -67,13 +68,7 @@ class Model:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of what each input and node gives for one record, the leading 1 included; without nodes that give several."""
-        with torch.device("meta"), torch.no_grad():
-            values, found = self._unfilled(), {}
-            for step in self._programs[False].steps:
-                step(values)
-                result = values.get(step.result)
-                if isinstance(result, Tensor):
-                    found[step.node.name] = tuple(result.shape)
+        found = {name: tuple(result.shape) for name, result in self._made.items()}
         return found | {s.name: s.shape for s in self.graph.inputs}
 
     def graph_with(self, weights: Mapping[str, Tensor]) -> RecordGraph:
@@ -95,6 +90,23 @@ class Model:
                 sizes += [kept // max(1, inside)] * inside
         return min(max(_FEWEST, _NEAR * len(sizes) // sum(sizes)), _MOST)
 
+    @cached_property
+    def _made(self) -> dict[str, Tensor]:
+        """What each node gives for one record, without values; without nodes that give several."""
+        with torch.device("meta"), torch.no_grad():
+            values, found = self._unfilled(), {}
+            for step in self._programs[False].steps:
+                step(values)
+                result = values.get(step.result)
+                if isinstance(result, Tensor):
+                    found[step.node.name] = result
+        return found
+
+    @cached_property
+    def _scoring(self) -> Program:
+        """The program without dropout, which writes over what nobody else reads; has no gradients."""
+        return Program(self.graph, training=False, instead=in_place.functions(self.graph, self._made))
+
     def _unfilled(self) -> Values:
         weights = {w.name: torch.empty(w.shape, dtype=DTYPES[w.dtype]) for w in self.graph.weights}
         return start(
@@ -102,7 +114,8 @@ class Model:
         )
 
     def _answer(self, record: Mapping[str, Tensor]) -> Tensor:
-        return self.one(self.weights, record, training=False)
+        inputs = {s.name: record[s.name].unsqueeze(0) for s in self.graph.inputs}
+        return self._scoring({**self._fixed, **self.weights}, inputs).squeeze(0)
 
 
 @contextmanager

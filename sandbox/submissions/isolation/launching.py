@@ -81,13 +81,10 @@ def launch(request: Request, limits: Limits, lock: int | None = None) -> Ended:
     return Ended(replace(collected, artifact=collected.artifact.removeprefix(start.UP)), said)
 
 
-def outcome(ended: Ended, limits: Limits, nearly: float = _NEARLY) -> Outcome:
-    """How the run ended, with a log that is safe to show.
-
-    A kill counts as the limit of processor time when this share of it is known to have been used.
-    """
+def outcome(ended: Ended, limits: Limits) -> Outcome:
+    """How the run ended, with a log that is safe to show."""
     log = escaped(ended.collected.log)
-    end = _end(ended, log, limits, nearly)
+    end = _end(ended, log, limits)
     return Outcome(
         end=end,
         artifact=b"" if end is End.ARTIFACT else ended.collected.artifact,
@@ -99,8 +96,11 @@ def outcome(ended: Ended, limits: Limits, nearly: float = _NEARLY) -> Outcome:
     )
 
 
-def _end(ended: Ended, log: str, limits: Limits, nearly: float) -> End:
-    """The log only decides between words for a failure; whoever wrote it misleads nobody but himself."""
+def _end(ended: Ended, log: str, limits: Limits) -> End:
+    """The log only decides between words for a failure; whoever wrote it misleads nobody but himself.
+
+    A kill counts as the limit of processor time when nearly all of that was used.
+    """
     code, by = ended.report["code"], ended.report["ended_by"]
     if ended.collected.too_large:
         return End.ARTIFACT
@@ -110,9 +110,8 @@ def _end(ended: Ended, log: str, limits: Limits, nearly: float) -> End:
         return End[by.upper()]
     if not code:
         return End.FINISHED if not by else End.FAILED
-    if code == _TIME_IS_UP or (
-        code == _KILLED and ended.report["cpu_seconds"] >= nearly * limits.cpu_seconds
-    ):
+    used_up = ended.report["cpu_seconds"] >= _NEARLY * limits.cpu_seconds
+    if code == _TIME_IS_UP or (code == _KILLED and used_up):
         return End.CPU
     if code in _BY_CODE:
         return _BY_CODE[code]
@@ -126,7 +125,7 @@ def _why(collected: pipes.Collected, said: Report, limits: Limits) -> str:
     """How the attempt ended and the last line of its log, which only our own programs have written."""
     log = escaped(collected.log)
     last = (log.strip().splitlines() or ["It said nothing."])[-1]
-    return f"{per_process.words(_end(Ended(collected, said), log, limits, _NEARLY), limits, said['code'])} {last}"
+    return f"{per_process.words(_end(Ended(collected, said), log, limits), limits, said['code'])} {last}"
 
 
 def _reap(launcher: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,7 @@ READ = {
     "home_of_root": "/root",
     "homes": "/home",
     "log_of_the_machine": "/var/log",
-    "system_programs": "/usr/bin",
+    "system_programs": "/usr/bin/env",  # not the folder: Python itself may lie there
     "boot_files": "/boot",
     "run_folder": "/run",
     "sys_net": "/sys/class/net",

@@ -1,6 +1,7 @@
 """A developer learns beforehand what admission would say and what training would take; nothing is kept."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -199,7 +200,9 @@ def test_the_command_prints_a_quote_and_keeps_nothing(offered, tmp_path):
     said = ndl(tmp_path, folder, "--card", tmp_path / "card.json")
     assert said.exit_code == 0, said.output
     assert "ε of this training alone, by PLD" in said.output
+    assert re.search(r"Reads numbers, categories of a record; [\d,]+ operations in \d+ steps", said.output)
     assert "10,000 are assumed" in said.output
+    assert "\nIt would be admitted.\n" in said.output
     assert {path: path.stat().st_mtime_ns for path in Path(tmp_path).rglob("*")} == before
 
 
@@ -218,6 +221,8 @@ def test_the_command_ends_with_unfit_after_saying_what_it_checked(offered, tmp_p
     assert isinstance(said.exception, Unfit)
     assert said.exception.exit_code == 6
     assert "not checked" in said.output
+    assert "\nIt would be admitted.\n" not in said.output
+    assert "As far as it could be checked here" in said.output
     assert "ε of this training alone, by PLD" in said.output
 
 

@@ -114,6 +114,25 @@ def test_a_record_that_is_not_finite_moves_no_bit_of_another_s_answer_or_gradien
     assert after[0][2].isnan().any()
 
 
+@pytest.mark.parametrize(("name", "form"), CASES)
+def test_where_nothing_learns_every_record_is_answered_the_same_and_alone(name, form):
+    ours, theirs, weights, x, start = both(name, form)
+    with torch.no_grad():
+        answers = vmap(ours, (None, 0, 0))(weights, x, start)
+        for at in range(RECORDS):
+            for mine, wanted in zip(answers, theirs(weights, x[at], start[at]), strict=True):
+                torch.testing.assert_close(mine[at], wanted, rtol=1e-5, atol=1e-6)
+        x[2, 1], start[2] = torch.nan, torch.inf
+        others = [0, 1, 3]
+        after = vmap(ours, (None, 0, 0))(weights, x, start)
+        assert all(torch.equal(a[others], b[others]) for a, b in zip(answers, after, strict=True))
+        own = [torch.stack([w * (1 + at) for at in range(RECORDS)]) for w in weights]
+        brought = vmap(ours)(own, x, start)
+        for at in others:
+            wanted = theirs([w[at] for w in own], x[at], start[at])
+            torch.testing.assert_close(brought[0][at], wanted[0], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
 def test_a_layer_stays_one_node_whose_work_is_counted(kind):
     steps, size = 24, 32

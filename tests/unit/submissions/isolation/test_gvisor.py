@@ -72,6 +72,14 @@ def test_the_configuration_gives_nothing_to_write_no_network_and_no_capability(t
     assert not any("NDL" in variable for variable in made["process"]["env"])
 
 
+def test_its_own_seconds_which_run_on_while_it_waits_for_a_processor_end_no_run_before_its_wall_time(
+    tmp_path,
+):
+    asked = json.loads(gvisor.configuration(tmp_path, Job({}, {}), LIMITS)["process"]["args"][-1])
+    assert asked["limits"]["CPU"] >= LIMITS.wall_seconds > LIMITS.cpu_seconds
+    assert gvisor._request(tmp_path, LIMITS)["cpu_seconds"] == LIMITS.cpu_seconds
+
+
 def test_no_folder_that_may_hold_records_is_mounted(tmp_path):
     made = gvisor.configuration(tmp_path, Job({}, {}), LIMITS)
     checkout = Path(gvisor.__file__).parents[3]

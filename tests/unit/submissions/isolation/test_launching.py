@@ -82,8 +82,8 @@ def test_time_is_counted_of_living_and_of_uncollected_children():
         os.waitpid(child, 0)
 
 
-def ended(by="", code=0, oom=0, log=b"", forks=0):
-    report = {"ended_by": by, "code": code, "wall_seconds": 1.0, "cpu_seconds": 0.1, "trouble": "",
+def ended(by="", code=0, oom=0, log=b"", forks=0, cpu_seconds=0.1):
+    report = {"ended_by": by, "code": code, "wall_seconds": 1.0, "cpu_seconds": cpu_seconds, "trouble": "",
               "counted": {"oom": oom, "full": 0, "forks": forks}}  # fmt: skip
     return launching.Ended(pipes.Collected(b"", False, log, False, b"", False), report)
 
@@ -101,6 +101,8 @@ def ended(by="", code=0, oom=0, log=b"", forks=0):
         (ended(code=1, forks=1), End.PROCESSES, "isolation.processes"),
         (ended(code=1), End.FAILED, "exit code 1"),
         (ended(code=139), End.FAILED, "Segmentation fault"),
+        (ended(code=137, cpu_seconds=0.5 * LIMITS.cpu_seconds), End.FAILED, "signal 9"),
+        (ended(code=137, cpu_seconds=LIMITS.cpu_seconds), End.CPU, "isolation.cpu_seconds"),
     ],
 )
 def test_the_cause_is_named_and_not_what_followed_from_it(found, end, setting):
