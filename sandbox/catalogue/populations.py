@@ -64,8 +64,9 @@ def sisters(view: Store | Transaction, card: Card) -> Sisters:
 
 
 def disagreements(card: Card, known: Sisters) -> Iterator[Problem]:
-    """Where the card says something else of its population than the datasets that are here."""
-    for sister in known.datasets[:1]:  # they agree with each other
+    """Where the card says something else of its population than a dataset that is here; each field once."""
+    said: set[str] = set()
+    for sister in known.datasets:
         other = card_of(sister)
         pairs = {
             "recurs": (card.recurs, other.recurs),
@@ -74,7 +75,8 @@ def disagreements(card: Card, known: Sisters) -> Iterator[Problem]:
             "training.held_out_share": (card.training.held_out_share, other.training.held_out_share),
         }
         for field, (mine, theirs) in pairs.items():
-            if mine != theirs:
+            if mine != theirs and field not in said:
+                said.add(field)
                 yield Problem(
                     field,
                     f"{_json(mine)} here, but {_json(theirs)} in the dataset {other.name!r} of the same population "

@@ -22,7 +22,7 @@ from sandbox.privacy import accounting, checks
 from sandbox.privacy.budgets import Budget, Held, new_budget, rule_from_json
 from sandbox.privacy.filter import RenyiFilter
 from sandbox.privacy.slots import Slot
-from sandbox.records import Charge, Event, Json
+from sandbox.records import Charge, Dataset, Event, Json
 from sandbox.roles import Person, Role
 from sandbox.storage import tables
 
@@ -110,14 +110,15 @@ def open_wave_budget(tx: Transaction, card: Card, wave_name: str, person_name: s
 def reserve(store: Store, pool: str, event: Json, unit: str, purpose: str, person_name: str) -> Charge:
     """Charges the event to the pool; when this returns, the charge is durable and counts in full.
 
-    Raises NotFound for a pool without budget, Refused for an event that is none, BudgetExhausted or NoSlot
-    when it does not fit; then nothing was charged.
+    Raises NotFound for a pool without budget, Refused for an event that is none or a unit that is not this
+    population's, BudgetExhausted or NoSlot when it does not fit; then nothing was charged.
     """
     event = accounting.checked(event)
     if not (unit and purpose):
         raise Refused("A charge names its privacy unit and its purpose.")
     with store.reading() as view:  # costs are worked out before the lock is taken, and remembered
         budget_of(view, pool).place(event, held(view, pool))
+        _must_be_unit(view, pool, unit)
     with store.transaction() as tx:
         slot = budget_of(tx, pool).place(event, held(tx, pool))
         charge = Charge(
@@ -262,6 +263,20 @@ def budget_asked(pool: str, wish: Guarantee) -> Budget:
         for s in wish.slots
     )
     return new_budget(pool, epsilon, delta, tuple(plan))
+
+
+def _must_be_unit(view: Transaction, pool: str, unit: str) -> None:
+    """The unit whose part was bounded, and noise scaled to, is the one that the pool's promise is about."""
+    known = {card_unit(dataset) for dataset in view.all(Dataset, population=population_of(pool))}
+    if known and unit not in known:
+        raise Refused(
+            f"{pool} promises its budget to each {' or '.join(sorted(known))}; this charge is for each {unit}."
+        )
+
+
+def card_unit(dataset: Dataset) -> str:
+    """The privacy unit as the dataset's card names it."""
+    return str(dataset.card["ndl:dataset"].get("unit", "unit"))
 
 
 def _open(tx: Transaction, pool: str, wish: Guarantee, person_name: str) -> Opened:

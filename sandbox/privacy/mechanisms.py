@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sandbox.errors import Refused, Unfit
 from sandbox.privacy import accounting, checks
@@ -91,18 +92,24 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
     analytic Gaussian formula would ask for 6 to 10 % less, but is proved for continuous noise only.
     """
     epsilon, delta = checks.positive(epsilon, "An epsilon"), checks.share(delta, "A delta")
-    orders = 1 + np.logspace(-3, 7, 20_001)
-    offset = np.log1p(-1 / orders) - np.log(delta * orders) / (orders - 1)
-
-    def spent(multiplier: float) -> float:
-        return float(np.min(orders / (2 * multiplier**2) + offset))
-
     low, high = 1e-3, 1.0
-    while spent(high) > epsilon:
+    while concentrated_epsilon(high, delta) > epsilon:
         high *= 2
         if high > 1e9:
             raise Refused(f"No noise gives an epsilon of {epsilon:g} at a delta of {delta:g}.")
     while high - low > 1e-7 * high:
         middle = (low + high) / 2
-        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+        low, high = (low, middle) if concentrated_epsilon(middle, delta) <= epsilon else (middle, high)
     return high
+
+
+def concentrated_epsilon(multiplier: float, delta: float) -> float:
+    """The epsilon at `delta` of one release with this sigma / D, by the same conversion."""
+    orders, offset = _conversion(delta)
+    return max(0.0, float(np.min(orders / (2 * multiplier**2) + offset)))
+
+
+@lru_cache(maxsize=8)
+def _conversion(delta: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    orders = 1 + np.logspace(-3, 7, 20_001)
+    return orders, np.log1p(-1 / orders) - np.log(delta * orders) / (orders - 1)

@@ -18,6 +18,8 @@ from sandbox.privacy import accounting, checks, ledger, slots
 from sandbox.privacy.budgets import MOST, Budget, Held
 from sandbox.privacy.domination import GRID, SLACK
 from sandbox.privacy.filter import RenyiFilter, order_for
+from sandbox.privacy.history import mechanism_of
+from sandbox.privacy.mechanisms import concentrated_epsilon, noise_multiplier
 from sandbox.privacy.reports import MOST_DIFFERENT
 from sandbox.privacy.slots import SlotPlan, delta_left
 from sandbox.records import Dataset, Json
@@ -78,7 +80,8 @@ class Fit:
 
 @dataclass(frozen=True)
 class Quote:
-    """`epsilon` is of this training alone, by PLD, under add/remove and under replace-one adjacency.
+    """`epsilon` is of this training alone, by PLD, under add/remove and under replace-one adjacency. On a held-out
+    pool one release is of counts with discrete noise, as the exit gate makes it: by its concentration.
 
     `to_fill` lists, where no free slot is as large as this, the noise multiplier with which each free one
     would take it.
@@ -113,8 +116,11 @@ def quote(store: Store, pool: str, request: Request) -> Quote:
         budget, found = ledger.budget_of(view, pool), ledger.held(view, pool)
         unit, people = _people(view, pool)
     asked = settings_of(request, people, budget.delta)
-    noise = asked.noise or budget.noise_for(asked.epsilon or 0.0, asked.delta, asked.rate, asked.steps, found)
-    event = accounting.dp_sgd_event(noise, asked.rate, asked.steps)
+    event, (epsilon, replaced) = (
+        _counts(asked) if _is_counts(pool, asked) else _training(asked, budget, found)
+    )
+    noise = mechanism_of(event).noise_multiplier
+    assert noise is not None
     refusal = _refusal(budget, event, found)
     return Quote(
         pool=pool,
@@ -128,12 +134,12 @@ def quote(store: Store, pool: str, request: Request) -> Quote:
         steps=asked.steps,
         delta=asked.delta,
         epsilon_asked=asked.epsilon,
-        epsilon=accounting.epsilon_of([event], asked.delta),
-        epsilon_replace_one=accounting.epsilon_of([event], asked.delta, "pld", "replace-one"),
+        epsilon=epsilon,
+        epsilon_replace_one=replaced,
         own=fit(budget, event, found),
         other=what_if(budget, event, found),
         refusal=refusal,
-        to_fill=_to_fill(budget, asked, found) if refusal else (),
+        to_fill=_to_fill(budget, asked, found) if refusal and not _is_counts(pool, asked) else (),
     )
 
 
@@ -213,9 +219,27 @@ def units_of(view: Transaction, population: str) -> int | None:
     return known.pop() if len(known) == 1 else None
 
 
+def _is_counts(pool: str, asked: Settings) -> bool:
+    return pool.startswith("held-out:") and asked.rate == 1 and asked.steps == 1
+
+
+def _counts(asked: Settings) -> tuple[Json, tuple[float, float]]:
+    """A release of counts, and its epsilons: who is replaced moves them at most twice as far as who is removed."""
+    noise = asked.noise or noise_multiplier(asked.epsilon or 0.0, asked.delta)
+    replaced = concentrated_epsilon(noise / 2, asked.delta)
+    return accounting.discrete_gaussian_event(noise), (concentrated_epsilon(noise, asked.delta), replaced)
+
+
+def _training(asked: Settings, budget: Budget, found: Held) -> tuple[Json, tuple[float, float]]:
+    noise = asked.noise or budget.noise_for(asked.epsilon or 0.0, asked.delta, asked.rate, asked.steps, found)
+    event = accounting.dp_sgd_event(noise, asked.rate, asked.steps)
+    replaced = accounting.epsilon_of([event], asked.delta, "pld", "replace-one")
+    return event, (accounting.epsilon_of([event], asked.delta), replaced)
+
+
 def _people(view: Transaction, pool: str) -> tuple[str, int | None]:
     population = ledger.population_of(pool)
-    units = [str(d.card["ndl:dataset"].get("unit", "unit")) for d in view.all(Dataset, population=population)]
+    units = [ledger.card_unit(d) for d in view.all(Dataset, population=population)]
     return next(iter(units), "unit"), units_of(view, population) if pool.startswith("training:") else None
 
 

@@ -139,7 +139,7 @@ def states(view: Transaction) -> dict[str, Counter[str]]:
 
 def units(view: Transaction) -> dict[str, str]:
     """The privacy unit of each population, as the cards of its datasets name it."""
-    return {d.population: str(d.card["ndl:dataset"].get("unit", "unit")) for d in view.all(Dataset)}
+    return {d.population: ledger.card_unit(d) for d in view.all(Dataset)}
 
 
 def rule_words(status: ledger.BudgetStatus) -> str:

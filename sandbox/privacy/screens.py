@@ -110,7 +110,8 @@ def population_lines(found: Iterable[Population]) -> Iterator[RenderableType]:
     for p in found:
         datasets = f" (datasets {', '.join(p.datasets)} share it)" if len(p.datasets) > 1 else ""
         said = wording.stated(p.epsilon, p.delta, ADJACENCY, p.unit)
-        yield Text(f"Population {p.name}{datasets}: across all its pools one {p.unit} is promised {said}.")
+        unit = wording.word(p.unit)
+        yield Text(f"Population {p.name}{datasets}: across all its pools one {unit} is promised {said}.")
         if len(p.disjoint) > 1:
             pools = ", ".join(s.pool for s in p.disjoint)
             yield Text(f"  Nobody is in two of {pools}: they compose in parallel.", style="dim")
@@ -129,6 +130,7 @@ def history_table(entries: Sequence[Entry], delta: float, unit: str) -> Iterator
         table.columns[at].justify = "right"
     for at in (0, 1, 2, 4, 6):
         table.columns[at].no_wrap = True
+    table.columns[3].overflow = "fold"  # what was charged for is never cut
     for e in entries:
         table.add_row(
             str(e.number), e.charge.id[:12], f"{e.charge.reserved_at:%Y-%m-%d %H:%M}", _what(e), _steps(e),
@@ -144,11 +146,11 @@ def quote_tables(quote: Quote) -> Iterator[RenderableType]:
     yield _title(f"Quote for {quote.pool}: nothing was spent")
     table = _facts()
     m = mechanism_of(quote.event)
-    one, many = ("release", "releases") if m.name == "Gaussian release" else ("training", "trainings")
+    one, many = ("release", "releases") if m.name.endswith("Gaussian release") else ("training", "trainings")
     samples = (
         "everybody"
         if quote.sampling_rate == 1
-        else f"each {quote.unit} with probability {quote.sampling_rate:.4g}"
+        else f"each {wording.word(quote.unit)} with probability {quote.sampling_rate:.4g}"
     )
     table.add_row("asked for", f"{m.name}, {quote.steps:,} step{'' if quote.steps == 1 else 's'}, {samples}")
     if quote.epsilon_asked is not None:
@@ -199,9 +201,8 @@ def forecast_table(found: Forecast) -> Iterator[RenderableType]:
     table = _facts()
     table.add_row("used", f"{100 * found.share:.1f} % of the promise")
     late = f"{found.charges_of_late} charge{'' if found.charges_of_late == 1 else 's'}"
-    table.add_row(
-        f"in the last {found.days:.0f} days", f"{late}, {100 * found.share_of_late:.1f} % of the promise"
-    )
+    days = "day" if found.days < 1.5 else f"{found.days:.0f} days"
+    table.add_row(f"in the last {days}", f"{late}, {100 * found.share_of_late:.1f} % of the promise")
     table.add_row("used up, at this pace", _when(found.ends_at))
     if found.event is not None and found.remaining is not None:
         m = mechanism_of(found.event)

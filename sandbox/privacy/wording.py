@@ -37,7 +37,12 @@ AUDITED_NOTE = (
 def neighbours(adjacency: str, unit: str) -> str:
     """Which populations are compared: `add or remove one pupil`, `replace one pupil`."""
     verb = {"add/remove": "add or remove", "replace-one": "replace"}.get(adjacency, adjacency)
-    return f"{verb} one {unit.replace('_', ' ')}"
+    return f"{verb} one {word(unit)}"
+
+
+def word(unit: str) -> str:
+    """A unit's column as a word: `crime id`."""
+    return unit.replace("_", " ")
 
 
 def stated(epsilon: float, delta: float, adjacency: str, unit: str) -> str:

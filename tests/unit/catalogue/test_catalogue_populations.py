@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sandbox.catalogue.cli import dataset as dataset_command
 from sandbox.errors import Invalid, Quarantined, Refused
 from sandbox.lifecycle import WaveState
 from sandbox.privacy import accounting, ledger
-from sandbox.records import Dataset, Wave
+from sandbox.records import Dataset, Event, Wave
 
 MARCH = date(2024, 3, 31)
 SECRET = "w7"  # a unit's name
@@ -245,8 +246,49 @@ def test_the_command_says_what_became_of_a_shared_budget(
     place = folder(section, "pay", records(card, 200, "t"))
     result = CliRunner().invoke(dataset_command, ["add", str(place)], obj=box, catch_exceptions=False)
     assert result.exit_code == 0
-    lines = populations.budget_notes(box.store, card, "first", 0)
-    assert any(said in line for line in lines)
+    assert said in " ".join(result.output.split())
+    again = CliRunner().invoke(dataset_command, ["add", str(place)], obj=box, catch_exceptions=False)
+    assert "note:" not in again.output  # it is here already: nothing became of anything
+
+
+def test_a_command_that_shares_no_budget_says_nothing_of_one(
+    box: Sandbox, folder: Callable[..., Path], section: dict[str, Any], records: Callable[..., pa.Table], card: Card
+) -> None:  # fmt: skip
+    result = CliRunner().invoke(
+        dataset_command, ["add", str(folder(section, "jobs", records(card, 200, "t")))], obj=box
+    )
+    assert result.exit_code == 0
+    assert "note:" not in result.output
+
+
+def test_a_wave_that_shares_a_budget_keeps_the_one_there_is(
+    box: Sandbox, bring: Callable[..., Dataset], deliver: Callable[..., Wave]
+) -> None:
+    bring("jobs")
+    bring("pay", budget__held_out={"epsilon": 9, "delta": 1e-6})
+    deliver("jobs", "second", "w")
+    since = box.store.change_number()
+    deliver("pay", "second", "w")
+    [note] = populations.budget_notes(
+        box.store, intake.card_of(box.store.get(Dataset, "pay")), "second", since
+    )
+    assert "held-out:adults/second keeps its budget of ε = 3" in note
+    assert pools(box)["held-out:adults/second"] == 3
+
+
+def test_a_card_is_held_against_every_dataset_of_its_population(
+    box: Sandbox, bring: Callable[..., Dataset]
+) -> None:
+    """Also against those from before this was checked, which may contradict each other."""
+    bring("jobs")
+    with box.store.transaction() as tx:
+        jobs = tx.get(Dataset, "jobs")
+        card = copy.deepcopy(jobs.card)
+        card["ndl:dataset"] |= {"name": "a", "unit_means": "one household"}
+        tx.add(replace(jobs, name="a", card=card), Event("dana", "dataset added", "a"))
+    with pytest.raises(Invalid, match="in the dataset 'jobs'") as refusal:
+        bring("pay", unit_means="one household", recurs=True)
+    assert sorted(problem.where for problem in refusal.value.problems) == ["recurs", "unit_means"]
 
 
 def _trained_on(box: Sandbox, dataset: str) -> set[str]:

@@ -293,3 +293,13 @@ def test_a_touched_charge_counts_in_full_until_it_is_settled(store, card, opened
     assert ledger.status(store, POOL).spent == before
     ledger.settle(store, charge.id, with_steps(TRAINING, 300), "wanda")
     assert ledger.status(store, POOL).spent == pytest.approx(before / 2)
+
+
+def test_a_charge_for_another_unit_than_the_populations_is_refused(store, card, opened, dataset):
+    """A training bounded and noised household by household says nothing of a pupil's part."""
+    opened(card())
+    dataset()
+    reserve(store)
+    with pytest.raises(Refused, match="to each pupil; this charge is for each household"):
+        ledger.reserve(store, POOL, TRAINING, "household", "train m", "wanda")
+    assert ledger.status(store, POOL).charges == 1

@@ -3,9 +3,10 @@
 import pytest
 
 from sandbox.errors import BudgetExhausted, NoSlot, NotFound
-from sandbox.privacy import ledger
+from sandbox.privacy import ledger, reports
 from sandbox.privacy.accounting import best_of_event, dp_sgd_event, epsilon_of, gaussian_event
 from sandbox.privacy.budgets import MOST, Held, new_budget
+from sandbox.privacy.mechanisms import discrete_gaussian
 from sandbox.privacy.quote import Request, quote, what_if
 from sandbox.privacy.slots import Slot, SlotPlan
 
@@ -100,3 +101,23 @@ def test_a_training_that_costs_next_to_nothing_fits_without_a_count(store, card,
 def test_a_pool_without_a_budget_has_no_quote(store):
     with pytest.raises(NotFound):
         quote(store, POOL, Request(epsilon=1))
+
+
+def test_a_release_from_a_held_out_wave_is_quoted_as_the_exit_gate_makes_it(store, card):
+    """Counts with discrete noise, whose epsilon is its concentration's: what is quoted is what is then charged."""
+    pool = "held-out:pupils/2016"
+    with store.transaction() as tx:
+        ledger.open_wave_budget(tx, card(), "2016", "dana")
+    found = quote(store, pool, Request(epsilon=1.0, delta=1e-6))
+    made = discrete_gaussian(1.0, 1e-6, 2.0)
+    assert found.event["event"] == made.event["event"] == "DiscreteGaussian"
+    assert found.noise_multiplier == pytest.approx(made.event["noise_multiplier"], rel=1e-3)
+    assert found.epsilon == pytest.approx(1.0, rel=1e-5)
+    assert 1.9 < found.epsilon_replace_one < 2.3
+    for _ in range(found.own.fits):
+        ledger.reserve(store, pool, made.event, "pupil", "release", "omar")
+    with pytest.raises(BudgetExhausted):
+        ledger.reserve(store, pool, made.event, "pupil", "release", "omar")
+    report = reports.report(store, pool)
+    assert (report.readings.pld, report.readings.mu) == (None, None)  # no proof, no figure
+    assert 0 < report.readings.rdp < 3
