@@ -211,7 +211,7 @@ def trainings(fast: bool) -> tuple[list[dict[str, Any]], list[str]]:
     rows, missed = [], []
     for what, deltas in DELTAS.items():
         print(f"\nTrainings of epsilon 0.5 in a total of 1 / 3 / 8; {what}")
-        print(f"  {'adding':36}{'2 / 6 / 16':>18}")
+        print(f"  {'adding':36}{'2 / 6 / 16':>18}", flush=True)
         for shape, (rate, steps) in list(SHAPES.items())[: 1 if fast else None]:
             found = counts(deltas, rate, steps)
             times = {
