@@ -70,11 +70,12 @@ class Engine:
         )  # fmt: skip
         self._client._sys_db.run_migrations()
 
-    def enqueue(self, queue: str, key: str, attempt: int) -> None:
-        """Asks for one attempt of a job; asking again changes nothing."""
+    def enqueue(self, queue: str, key: str, attempt: int, *, soon: bool = False) -> None:
+        """Asks for one attempt of a job, before those that wait if it is wanted `soon`; asking again changes
+        nothing."""
         self._client.enqueue(
             {"queue_name": queue, "workflow_name": _JOB, "workflow_id": _id(key, attempt),
-             "app_version": VERSION}, key, attempt,
+             "app_version": VERSION, "priority": 1 if soon else 2}, key, attempt,
         )  # fmt: skip
 
     def known(self, attempts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Known]:

@@ -1,5 +1,6 @@
 """Kills workers, parents and schedulers at random while they work, and compares what comes out with a quiet run."""
 
+import logging
 import os
 import random
 import signal
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from sandbox import settings
 from sandbox.audit import first_broken
+from sandbox.engine import Engine
 from sandbox.lifecycle import JobState
 from sandbox.records import Decision, Evaluation, Job, Worker
 from sandbox.storage import Store, tables
 
+_log = logging.getLogger(__name__)
 ROOT = Path(__file__).parent.parent
 RECOVERED_SECONDS = 15.0
 ROLES = ("worker", "worker", "worker", "parent", "parent", "scheduler", "anybody")
@@ -37,6 +41,7 @@ class Outcome:
     different: int = 0
     broken_chain: bool = False
     left: int = 0
+    slowness: float = 1.0
 
     @property
     def slowest(self):
@@ -47,7 +52,7 @@ class Nursery:
     """The process that forks workers and schedulers, and those of them that live."""
 
     def __init__(self, config, **environment):
-        self.living = {}
+        self.living, self.config = {}, Path(config)
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests/nursery.py"), str(config)], cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -96,6 +101,7 @@ def bout(store, nursery, *, kills, seed, sums, evaluations, pause=(0.3, 1.5), el
     for what in ("worker", "worker elsewhere" if elsewhere else "worker", "scheduler"):
         nursery.start(what)
     open_recoveries, done, left = {}, False, kills
+    engine, slowness = Engine(settings.load(nursery.config)), [1.0]
     until, next_kill, wanted = time.monotonic() + patience, time.monotonic() + 2.0, chance.choice(ROLES)
     while time.monotonic() < until and not (done and not open_recoveries and left == 0):
         time.sleep(0.05)
@@ -111,13 +117,20 @@ def bout(store, nursery, *, kills, seed, sums, evaluations, pause=(0.3, 1.5), el
             continue  # until there is one of this role
         role = wanted if pid else "anybody"
         pid = pid or _victim(store, nursery, chance, "anybody")
+        slowness.append(_slowness())
+        fetched = _fetched_by(store, engine, pid, open_recoveries)
         what = nursery.kill(pid)
+        _log.info("killed %s %d", role, pid)
         held = _held(store, pid) if role != "scheduler" else []
         nursery.start(what)
         outcome.busy += bool(held)
         outcome.kills[role] = outcome.kills.get(role, 0) + 1
+        now = time.monotonic()
         open_recoveries |= {key: (now, worker) for key, worker in held}
+        open_recoveries |= {key: (now, open_recoveries[key][1]) for key in fetched}
         left, next_kill, wanted = left - 1, now + chance.uniform(*pause), chance.choice(ROLES)
+    engine.close()
+    outcome.slowness = sum(slowness) / len(slowness)
     outcome.recoveries += [time.monotonic() - since for since, _ in open_recoveries.values()]
     return outcome
 
@@ -154,7 +167,7 @@ def quiet_run(store, sums):
         def progress(self, *_):
             pass
 
-    Box.store, Box.settings = store, _settings(store)
+    Box.store, Box.settings = store, settings.Settings()
     nursery.PACE, before = 0.0, nursery.PACE
     try:
         for arguments in nursery.due_evaluations(Box):
@@ -166,12 +179,6 @@ def quiet_run(store, sums):
     finally:
         nursery.PACE = before
     return results(store)
-
-
-def _settings(store):
-    from sandbox.settings import Settings
-
-    return Settings()
 
 
 def populate(store, folder, models, waves, rows=60):
@@ -234,6 +241,21 @@ def _held(store, pid):
     return [(key, holder) for key, holder in _running(store) if worker and holder == worker]
 
 
+def _fetched_by(store, engine, pid, waited_for):
+    """Jobs that somebody had just gone on with, or fetched to do so: this kill hits them again."""
+    worker, jobs = _id_of(store, pid), [job for job in store.all(Job) if job.key in waited_for]
+    known = engine.known((job.key, job.attempt) for job in jobs)
+    return [key for (key, _), found in known.items() if worker and found.executor == worker]
+
+
+def _slowness():
+    """How many times slower than alone this machine runs us at the moment."""
+    wall, cpu = time.perf_counter(), time.thread_time()
+    while time.thread_time() - cpu < 0.02:
+        pass
+    return (time.perf_counter() - wall) / 0.02
+
+
 def _watch(store, open_recoveries, outcome, now):
     """A job is recovered when somebody else has it, or it is over."""
     if not open_recoveries:
@@ -243,6 +265,7 @@ def _watch(store, open_recoveries, outcome, now):
         job = jobs[key]
         if job.state is JobState.DONE or (job.state is JobState.RUNNING and job.worker != dead):
             outcome.recoveries.append(now - since)
+            _log.info("%s recovered after %.1f s", key, now - since)
             del open_recoveries[key]
 
 

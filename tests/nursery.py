@@ -3,8 +3,10 @@
 python nursery.py CONFIG.toml    reads lines `worker`, `worker elsewhere`, `scheduler`; answers `PID`
 """
 
+import ctypes
 import dataclasses
 import hashlib
+import logging
 import os
 import signal
 import sys
@@ -137,10 +139,13 @@ def main(config):
 def child(config, what):
     from sandbox.jobs import presence
 
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # it dies with the nursery
     os.close(0)
     log = os.open(str(Path(config).parent / "nursery.log"), os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    level = os.environ.get("NURSERY_LOG", "WARNING")
+    logging.basicConfig(level=level, format=f"%(asctime)s {os.getpid()} %(message)s", force=True)
     box = Sandbox.open(Path(config), "operator")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -60,6 +60,7 @@ def reap(store: Store, engine: Engine, watch: Watch, kinds: Mapping[str, Kind], 
                 engine.hand_back(dead.id)
                 claims.bury(tx, dead.id, kinds)
                 freed.append(dead.id)
+                _log.info("worker %s died; what it held is free", dead.name)
     return freed
 
 
@@ -74,7 +75,8 @@ def mend(store: Store, engine: Engine, kinds: Mapping[str, Kind]) -> int:
         if found is None:
             engine.enqueue(queue, job.key, job.attempt)
         elif not found.open:
-            engine.enqueue(queue, job.key, claims.renew(store, job.key, job.attempt))
+            engine.enqueue(queue, job.key, claims.renew(store, job.key, job.attempt), soon=True)
+            _log.info("%s#%d was over in the engine and still waits", job.key, job.attempt)
         elif found.executor and found.executor not in alive:
             engine.hand_back(found.executor)
         else:

@@ -14,7 +14,7 @@ from sandbox.jobs import claims
 from sandbox.jobs.care import Care
 from sandbox.jobs.claims import DONE, Outcome
 from sandbox.jobs.kinds import Kind, all_kinds
-from sandbox.jobs.presence import LOOK_SECONDS, Hand, Presence, Stopped
+from sandbox.jobs.presence import LOOK_SECONDS, Hand, Presence, Stopped, is_alive
 from sandbox.lifecycle import JobState
 from sandbox.records import Job, Json
 
@@ -40,10 +40,13 @@ class WorkerAtWork:
         kind = self._kinds.get(key.split("|")[0])
         if kind is None:
             return "unknown here"
+        self._until_its_holder_is_buried(key, attempt)
         with self._turn(kind.queue):
             hand = claims.take(self._presence, key, attempt)
             if hand is None:
+                _log.info("%s#%d is not ours", key, attempt)
                 return "elsewhere"
+            _log.info("%s#%d begins", key, attempt)
             job = self._box.store.get(Job, key)
         try:
             with claims.in_hand(hand):
@@ -52,6 +55,7 @@ class WorkerAtWork:
             claims.end(self._presence, hand, Outcome(JobState.WAITING, "the engine gave it up"))
             raise
         claims.end(self._presence, hand, outcome)
+        _log.info("%s#%d is %s", key, attempt, outcome.state)
         return str(outcome.state)
 
     def shard(self, key: str, arguments: dict[str, Any]) -> str:
@@ -87,6 +91,15 @@ class WorkerAtWork:
         with self._turn(kind.queue):
             state, note, troubled = steps.once("run", lambda: _run(kind, self._box, arguments, hand))
         return Outcome(JobState(state), note, troubled)
+
+    def _until_its_holder_is_buried(self, key: str, attempt: int) -> None:
+        """Whoever sees to the dead gives their jobs back to the engine first, and may itself die before it says
+        so in their rows: then this one would not be ours, though nobody else's. Another one soon says it."""
+        while True:
+            jobs = [job for job in self._box.store.all(Job, key=key) if job.state is JobState.RUNNING]
+            if not jobs or jobs[0].attempt != attempt or is_alive(self._box.store, jobs[0].worker):
+                return
+            time.sleep(LOOK_SECONDS / 2)
 
     @contextmanager
     def _turn(self, queue: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests import killing
 
-MODELS, WAVES, SUMS, KILLS = 2, 5, 6, 7
+MODELS, WAVES, SUMS, KILLS = 2, 5, 6, 6
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_random_kills_of_two_workers_their_parents_and_the_scheduler(request, da
     nursery = killing.Nursery(config, NURSERY_SUMS=str(SUMS), WATCH=str(watch), WATCH_OUTWARD=str(attempts))
     try:
         found = killing.bout(
-            store, nursery, kills=KILLS, seed=11, sums=SUMS, evaluations=MODELS * WAVES * 2, pause=(0.8, 2.0),
+            store, nursery, kills=KILLS, seed=11, sums=SUMS, evaluations=MODELS * WAVES * 2, pause=(1.0, 2.5),
             patience=150,
         )  # fmt: skip
     finally:
@@ -47,7 +47,8 @@ def test_random_kills_of_two_workers_their_parents_and_the_scheduler(request, da
     assert (found.lost, found.duplicated, found.different, found.broken_chain) == (0, 0, 0, False), found
     assert sum(found.kills.values()) == KILLS, found
     assert found.busy >= 3, found
-    assert found.slowest <= killing.RECOVERED_SECONDS, found
+    # 7 s where five others want the same processor; a machine that is busier than that has up to twice the time
+    assert found.slowest <= killing.RECOVERED_SECONDS * min(found.slowness, 2.0), found
     assert left == []
     assert store.all(killing.Worker) == []
     assert not attempts.exists(), attempts.read_text()
