@@ -32,7 +32,7 @@ WORDS = {
     "release.clear": "cleared a release of",
 }
 FOLDED = {
-    "finding.judge", "graph.admit", "model.standing", "privacy.settle", "privacy.touch", "release.noise",
+    "finding.judge", "gate.judge", "graph.admit", "model.standing", "privacy.settle", "privacy.touch", "release.noise",
     "submission.admitted", "submission.trained", "training.fail", "training.finish", "training.start",
 }  # fmt: skip
 """What follows from, or is part of, another line is not news of its own."""

@@ -2,6 +2,7 @@
 
 `epsilon` is by privacy loss distributions (PLD) and is the one that counts. `epsilon_opacus` is what
 Opacus's own accountant says of the same steps, named in `epsilon_opacus_by`; an independent check.
+`epsilon_audited` is a lower bound on it that canaries prove (sandbox.training.gate).
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from sandbox.training.plan import Plan
 FORMAT = "ndl-certificate/1"
 
 
-def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, graph: str) -> Json:
-    """The certificate of a run that took every step of its plan, on the admitted graph, under this charge."""
+def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, graph: str, audited: Json) -> Json:
+    """The certificate of a run that took every step of its plan, on the admitted graph, under this charge.
+
+    `audited` is what the release gate has to say (sandbox.training.gate): a lower bound beside the claim.
+    """
     opacus, by = _opacus_epsilon(plan)
     return {
         "format": FORMAT,
@@ -33,6 +37,7 @@ def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, graph: str
         "epsilon_opacus": opacus,
         "epsilon_opacus_by": by,
         "epsilon_asked": plan.epsilon,
+        **audited,
         "delta": plan.delta,
         "adjacency": charge.adjacency,
         "unit": charge.unit,
@@ -58,7 +63,7 @@ def code_version() -> str:
     """Our version, and a digest of the code that trains: two builds that train differently differ here."""
     digest = hashlib.sha256()
     for folder in (Path(__file__).parent, Path(graphs.__file__).parent):
-        for file in sorted(folder.glob("*.py")):
+        for file in sorted(folder.rglob("*.py")):
             digest.update(file.read_bytes())
     return f"{version('ndl-sandbox')} (training {digest.hexdigest()[:12]})"
 

@@ -1,4 +1,4 @@
-"""How does a submission become a model version? Charge first, then read, train, certify and register.
+"""How does a submission become a model version? Charge first, then read, train, judge, certify and register.
 
 What fails after the charge is charged for the steps that began, and the run is marked with a code; a
 process that is killed leaves the charge whole. Messages of errors are not kept: they could quote a record.
@@ -19,9 +19,19 @@ from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError, Refused
 from sandbox.jobs import claims
 from sandbox.jobs.presence import Hand
-from sandbox.lifecycle import ChargeState, RunState, Standing, SubmissionState
+from sandbox.lifecycle import ChargeState, IncidentState, RunState, Standing, SubmissionState
 from sandbox.privacy import accounting, ledger
-from sandbox.records import Charge, Dataset, Event, Json, ModelVersion, Submission, TrainingRun
+from sandbox.records import (
+    Charge,
+    Dataset,
+    Event,
+    Incident,
+    Json,
+    ModelVersion,
+    NoiseMark,
+    Submission,
+    TrainingRun,
+)
 from sandbox.registry import registry
 from sandbox.roles import Person, Role
 from sandbox.settings import Settings
@@ -29,7 +39,7 @@ from sandbox.storage import Store
 from sandbox.submissions import admission
 from sandbox.submissions.manifest import Manifest
 from sandbox.threads import one_thread
-from sandbox.training import loop, plan
+from sandbox.training import incidents, loop, plan
 from sandbox.training.certificate import certify
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
@@ -39,6 +49,7 @@ if TYPE_CHECKING:
 
     from sandbox.catalogue.inputs import Inputs
     from sandbox.submissions.graph.lift import Model
+    from sandbox.training.gate.gate import FirstNoise, Judgement
 
 
 _REHEARSED = 8
@@ -52,10 +63,23 @@ class TrainingFailed(NDLError):
 
     def __init__(self, run: str, code: str) -> None:
         self.code = code
+        todo = "An operator finds where it stopped in the run's record."
+        if code == _KEPT_BACK:
+            todo = f"An overseer looks into it: ndl incident show {run}"
         super().__init__(
-            f"The training {run} failed ({code}) and gave no model; the steps that ran are charged.\n"
-            "An operator finds where it stopped in the run's record."
+            f"The training {run} failed ({code}) and gave no model; the steps that ran are charged.\n{todo}"
         )
+
+
+_KEPT_BACK = "kept back by the release gate"
+
+
+class _KeptBack(NDLError):
+    """The release gate does not let this model be registered."""
+
+    def __init__(self, judgement: Judgement) -> None:
+        self.judgement = judgement
+        super().__init__(judgement.sentence)
 
 
 def train(
@@ -96,6 +120,7 @@ def _train(
     submission = store.get(Submission, submission_id)
     if submission.state is SubmissionState.TRAINED:
         return _trained(store, submission)
+    incidents.must_have_none_open(store, submission)
     submission = _admitted(store, settings, submission, person)
     dataset = store.get(Dataset, submission.dataset)
     card = stored.card_of(dataset)
@@ -106,19 +131,20 @@ def _train(
         from sandbox.submissions.graph.lift import Model
 
         model = Model(graph)
-        rehearse(model, encoding.inputs, chosen)
+        rehearsed = rehearse(model, encoding.inputs, chosen)
         hand.check()
         charge, run = _begin(store, submission, card, chosen, person)
         ran = _Ran()
         try:
             ledger.touch(store, charge.id, person.name)
-            weights = _learn(
-                model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), told,
-                ran.note,
+            weights, judgement = _learn(
+                store, model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), told,
+                ran.note, charge, rehearsed,
             )  # fmt: skip
             charge = ledger.settle(store, charge.id, charge.event, person.name)
             hand.check()
-            certificate = certify(chosen, card, dataset, charge, submission.graph)
+            _judged(store, run, judgement, person)
+            certificate = certify(chosen, card, dataset, charge, submission.graph, judgement.certified)
             registered = registry.register(
                 settings, run=run.id, submission=submission, dataset=dataset, card=card,
                 graph=model.graph_with(weights), certificate=certificate,
@@ -149,14 +175,15 @@ class _Ran:
             ledger.settle(store, charge_id, event, person_name)
 
 
-def rehearse(model: Model, inputs: Inputs, chosen: Plan) -> None:
+def rehearse(model: Model, inputs: Inputs, chosen: Plan) -> FirstNoise:
     """One step on made-up records: what cannot be trained, or not as by definition, is refused before it is charged.
 
-    Raises Refused, which says which kind of error it was and no more.
+    Raises Refused, which says which kind of error it was and no more. Returns its noise, which is to be no other's.
     """
     import torch
 
     from sandbox.training import engines
+    from sandbox.training.gate import gate
 
     features = made_up.records(inputs, _REHEARSED, torch.Generator().manual_seed(0))
     target = made_up.targets(inputs, _REHEARSED)
@@ -164,7 +191,11 @@ def rehearse(model: Model, inputs: Inputs, chosen: Plan) -> None:
     units = UnitRows(np.arange(_REHEARSED), 1)
     try:
         apart = engines.difference(model, chosen.loss, features, target, chosen.clip)
-        loop.fit(model, features, target, units, short, Randomness.of_the_system())
+        witness, canaries = gate.rehearsal(chosen, model)
+        loop.fit(
+            model, features, target, units, short, Randomness.of_the_system(),
+            canaries=canaries, observe=witness.note,
+        )  # fmt: skip
     except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
         raise Refused(f"This model cannot be trained record by record ({type(error).__name__}).") from None
     if not apart <= _MOST_APART:
@@ -173,6 +204,7 @@ def rehearse(model: Model, inputs: Inputs, chosen: Plan) -> None:
             f"{_MOST_APART:.0e}, so it is not trained and nothing is charged.\n"
             "Scale its layers so that values stay near 1, and tell an operator: it may be a fault of ours."
         )
+    return witness.first_noise
 
 
 def _admitted(store: Store, settings: Settings, submission: Submission, person: Person) -> Submission:
@@ -227,6 +259,7 @@ def _begin(
 
 
 def _learn(
+    store: Store,
     model: Model,
     dataset: Dataset,
     encoding: Encoding,
@@ -234,19 +267,38 @@ def _learn(
     randomness: Randomness,
     progress: loop.Progress | None,
     begins: loop.Progress,
-) -> dict[str, Tensor]:
+    charge: Charge,
+    rehearsed: FirstNoise,
+) -> tuple[dict[str, Tensor], Judgement]:
+    """The weights, and whether they may be registered; nothing else of the training is kept."""
     import torch
+
+    from sandbox.training.gate.gate import Gate
 
     table = stored.read_training(dataset)
     features = {name: torch.from_numpy(array) for name, array in encoding.features(table).items()}
     target = torch.from_numpy(encoding.target(table))
-    units = UnitRows(encoding.units(table), chosen.max_rows_per_unit)
+    codes = encoding.units(table)
+    units = UnitRows(codes, chosen.max_rows_per_unit)
     if len(units) != chosen.units:
         raise Refused("The training side does not hold the units it was registered with.")
-    weights = loop.fit(model, features, target, units, chosen, randomness, progress, begins)
+    gate = Gate(charge.event, chosen, model, features, target, codes, rehearsed)
+    weights = loop.fit(
+        model, features, target, units, chosen, randomness, progress, begins,
+        canaries=gate.canaries, observe=gate.observe,
+    )  # fmt: skip
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
         raise FloatingPointError
-    return weights
+    return weights, gate.judge(weights, [mark.signs for mark in store.all(NoiseMark)])
+
+
+def _judged(store: Store, run: TrainingRun, judgement: Judgement, person: Person) -> None:
+    """Keeps what the gate said; raises when it said no."""
+    with store.transaction() as tx:
+        event = Event(person.name, "gate.judge", run.id, details=judgement.said)
+        tx.add(NoiseMark(run.id, judgement.signs), event)
+    if judgement.failed:
+        raise _KeptBack(judgement)
 
 
 def _fail(
@@ -259,6 +311,9 @@ def _fail(
         if tx.get(TrainingRun, run.id).state is not RunState.RESERVED:
             return code  # taken for dead: somebody else trains it now
         tx.change(TrainingRun, run.id, event, **_failed(code, where, store))
+        if isinstance(error, _KeptBack):
+            opened = _incident(store, run, submission, error.judgement)
+            tx.add(opened, Event(person.name, "incident.open", run.id, opened.sentence))
         tx.change(
             Submission,
             submission.id,
@@ -267,6 +322,18 @@ def _fail(
             note=f"training failed: {code}",
         )
     return code
+
+
+def _incident(store: Store, run: TrainingRun, submission: Submission, judgement: Judgement) -> Incident:
+    return Incident(
+        id=run.id,
+        submission=submission.id,
+        test=judgement.failed[0].name,
+        sentence=judgement.sentence,
+        tests=judgement.said,
+        state=IncidentState.OPEN,
+        opened_at=store.clock(),
+    )
 
 
 def _failed(code: str, where: list[str], store: Store) -> Json:
@@ -282,6 +349,8 @@ def _code(error: BaseException) -> str:
         return "weights not finite"
     if isinstance(error, KeyboardInterrupt):
         return "stopped"
+    if isinstance(error, _KeptBack):
+        return _KEPT_BACK
     return "refused" if isinstance(error, NDLError) else "crashed"
 
 

@@ -1,9 +1,7 @@
-"""What do canaries tell of a training? Made-up units, each alone in a coordinate of its own.
+"""What do the canaries tell of a training? (sandbox.training.canaries plants them.)
 
-A Dirac canary's gradient is longer than the clip and points along one coordinate that no record and no
-layer ever touches, so after clipping it is worth exactly `clip` there. A coin decided whether it takes
-part; if so it is sampled, clipped, summed and noised like anybody. What comes out in its coordinate is
-then known to the last detail: a Gaussian about the number of times it was drawn.
+Of each coordinate it is known to the last detail what must come out of a step: a Gaussian about nought,
+or about the clip where the coordinate's canary was drawn.
 """
 
 from __future__ import annotations
@@ -41,10 +39,13 @@ def how_many(steps: int) -> int:
 
 
 class Scores:
-    """Watches the canaries' coordinates, in multiples of the clip, and which canaries were drawn."""
+    """Watches the canaries' coordinates, in multiples of the clip, and which canaries were drawn.
 
-    def __init__(self, included: NDArray[np.bool_], rate: float, noise: float) -> None:
-        self._included, self._rate, self._noise = included, rate, noise
+    `worth` is what a drawn canary adds: the clip, less what is left for rounding.
+    """
+
+    def __init__(self, included: NDArray[np.bool_], rate: float, noise: float, worth: float = 1.0) -> None:
+        self._included, self._rate, self._noise, self._worth = included, rate, noise, worth
         self._steps = self._times = 0
         self._likelihood: Numbers = np.zeros(len(included))
         self._out_squares = self._total = self._drawn_total = self._undrawn_total = 0.0
@@ -52,16 +53,16 @@ class Scores:
         self._worst_sum = 0.0
 
     def note(self, drawn: Whole, sums: Numbers, noised: Numbers) -> None:
-        """`drawn` counts canaries from nought; the other two hold one coordinate a canary."""
+        """`drawn` are places among all canaries; the other two hold one coordinate a canary."""
         self._steps += 1
         self._left_out_drawn |= not bool(self._included[drawn].all())
         was_drawn = np.zeros(len(self._included), bool)
         was_drawn[drawn] = True
-        self._worst_sum = max(self._worst_sum, float(np.abs(sums - was_drawn).max(initial=0.0)))
+        self._worst_sum = max(self._worst_sum, float(np.abs(sums - self._worth * was_drawn).max(initial=0.0)))
         self._times += int(was_drawn.sum())
         self._out_squares += float(np.square(noised[~self._included]).sum())
         self._total += float(noised[self._included].sum())
-        self._drawn_total += float((noised[was_drawn] - 1).sum())
+        self._drawn_total += float((noised[was_drawn] - self._worth).sum())
         self._undrawn_total += float(noised[self._included & ~was_drawn].sum())
         self._likelihood += np.logaddexp(
             math.log1p(-self._rate) if self._rate < 1 else -np.inf,
@@ -74,7 +75,7 @@ class Scores:
         looks, outside = inside * self._steps, (len(self._included) - inside) * self._steps
         return [
             exact(
-                "canaries: clip", self._worst_sum < 1e-3 and not self._left_out_drawn,
+                "canaries: clip", self._worst_sum < 1e-4 and self._worth <= 1 and not self._left_out_drawn,
                 "a canary that was drawn does not add exactly the clip, or one that was not adds something",
             ),
             Check(
@@ -98,7 +99,7 @@ class Scores:
             ),
             Check(
                 "canaries: separation", "canaries",
-                tails.sampled_gaussian(self._total, looks, self._rate, self._noise),
+                tails.sampled_gaussian(self._total / self._worth, looks, self._rate, self._noise / self._worth),
                 "canaries that took part do not stand out as far as rate, steps and noise predict",
             ),
         ]  # fmt: skip

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sandbox.submissions.graph.lift import Model
+    from sandbox.training.loop import Step
 
 _WORK = 2**27
 """Gradient floats spent on repeating steps; one step is repeated whatever it takes, and no more than three."""
@@ -41,19 +42,18 @@ class Reference:
         self._most_rows, self._clip = most_rows, clip
         size = sum(weight.numel() for weight in model.weights.values())
         many = int(np.clip(_WORK // max(1, int(size * batch)), 1, 3))
-        self._chosen = {int(s) for s in generator.choice(steps, min(many, steps), replace=False)}
+        self._chosen = {1 + int(s) for s in generator.choice(steps, min(many, steps), replace=False)}
         self._worst = 0.0
         self._longest = 0.0
 
-    def note(
-        self, step: int, drawn: Whole, sums: Mapping[str, Tensor], weights: Mapping[str, Tensor]
-    ) -> None:
-        """The training's sums of this step; most steps are let pass."""
+    def note(self, step: Step) -> None:
+        """Most steps are let pass."""
+        drawn, sums, weights = step.drawn[step.drawn < step.units], step.sums, step.weights
         allowed = self._clip * len(drawn) * (1 + 1e-4) + 1e-6
         names = list(self._model.weights)
         length = sum(float(sums[n].double().square().sum()) for n in names) ** 0.5
         self._longest = max(self._longest, length / allowed)
-        if step not in self._chosen or self._is_random(drawn, weights):
+        if step.number not in self._chosen or self._is_random(drawn, weights):
             return
         again = self._sums(drawn, weights)
         apart = sum(float((sums[n] - again[n]).double().square().sum()) for n in names) ** 0.5

@@ -1,35 +1,37 @@
 """What is seen of a training from inside the vault, step by step? Only sums of it are kept, and none leaves.
 
 The witness is told each step's draws, clipped sums, noised sums and weights, and holds them against what
-was claimed when the budget was charged. It repeats some steps itself, with the reference engine.
+was claimed when the budget was charged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sandbox.training.gate import canaries
+from sandbox.records import Json
+from sandbox.training.canaries import NAME, Canaries
+from sandbox.training.gate import canaries as of_canaries
 from sandbox.training.gate.canaries import Bounds, Scores
 from sandbox.training.gate.check import Check, exact
 from sandbox.training.gate.residuals import Residuals
 from sandbox.training.gate.sampling import Draws
 from sandbox.training.gate.tails import Numbers
-from sandbox.training.sampler import Whole
+from sandbox.training.noise import Grid
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sandbox.training.gate.reference import Reference
+    from sandbox.training.loop import Step
+    from sandbox.training.plan import Plan
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is promised of a training. `noise` is the noise multiplier; `steps` is what was charged."""
+    """What is promised of a training: the event that was charged, on so many units."""
 
     units: int
     rate: float
@@ -39,81 +41,91 @@ class Claim:
     epsilon: float
     delta: float
 
+    @classmethod
+    def of(cls, event: Json, plan: Plan) -> Claim:
+        """Rate, noise and steps from the charged event alone, not from what the training was told."""
+        sampled = event["of"]
+        return cls(
+            plan.units, sampled["sampling_probability"], sampled["of"]["noise_multiplier"], event["count"], plan.clip,
+            plan.epsilon, plan.delta,
+        )  # fmt: skip
+
+
+class Second(Protocol):
+    """Another who sees every step, with checks of their own."""
+
+    def note(self, step: Step) -> None: ...
+
+    def checks(self) -> list[Check]: ...
+
 
 class Witness:
-    """Hears of every step. `included` says which canaries take part; they are the units after the real ones."""
+    """Hears of every step."""
 
     def __init__(
         self,
         claim: Claim,
         shapes: Mapping[str, tuple[int, ...]],
-        canary_weight: str,
-        included: NDArray[np.bool_],
+        canaries: Canaries,
         generator: np.random.Generator,
-        reference: Reference | None = None,
+        seconds: tuple[Second, ...] = (),
     ) -> None:
-        self._claim, self._generator, self._reference = claim, generator, reference
-        self._canary_weight = canary_weight
-        self._weights = Residuals(
-            {n: s for n, s in shapes.items() if n != canary_weight}, claim.steps, generator
-        )
-        self._canaries = Residuals({canary_weight: (len(included),)}, claim.steps, generator)
+        self._claim, self._generator, self._seconds = claim, generator, seconds
+        self._places = np.flatnonzero(canaries.included)
+        self._weights = Residuals(shapes, claim.steps, generator)
+        self._canaries = Residuals({NAME: (len(canaries),)}, claim.steps, generator)
         self._draws = Draws(claim.units, claim.rate)
-        self._scores = Scores(included, claim.rate, claim.noise)
+        coordinates = sum(int(np.prod(shape)) for shape in shapes.values()) + len(canaries)
+        worth = Grid.of(claim.clip, coordinates).inner_clip / claim.clip
+        self._scores = Scores(canaries.included, claim.rate, claim.noise, worth)
         self._steps = 0
-        self._finite = True
+        self._sound = True
 
-    def note(
-        self,
-        step: int,
-        drawn: Whole,
-        sums: Mapping[str, Tensor],
-        noised: Mapping[str, Tensor],
-        weights: Mapping[str, Tensor],
-    ) -> None:
-        """`step` counts from nought; `weights` are those the gradients were taken at."""
+    def note(self, step: Step) -> None:
         self._steps += 1
         deviation = self._claim.noise * self._claim.clip
-        added = {name: (_flat(noised[name]) - _flat(sums[name])) / deviation for name in sums}
-        self._finite &= all(bool(np.isfinite(values).all()) for values in added.values())
-        if not self._finite:
+        added = {
+            name: (_flat(step.noised[name]) - _flat(total)) / deviation for name, total in step.sums.items()
+        }
+        planted = step.drawn[step.drawn >= step.units] - step.units
+        self._sound &= bool(all(np.isfinite(values).all() for values in added.values()))
+        self._sound &= NAME in added and step.number == self._steps
+        self._sound &= bool((planted < len(self._places)).all())
+        if not self._sound:
             return
-        real = drawn[drawn < self._claim.units]
-        self._draws.note(real)
-        canary = self._canary_weight
-        self._canaries.note({canary: added.pop(canary)})
+        self._draws.note(step.drawn[step.drawn < step.units])
+        self._canaries.note({NAME: added.pop(NAME)})
         self._weights.note(added)
-        self._scores.note(
-            drawn[drawn >= self._claim.units] - self._claim.units,
-            _flat(sums[canary]) / self._claim.clip,
-            _flat(noised[canary]) / self._claim.clip,
-        )
-        if self._reference:
-            self._reference.note(step, real, sums, weights)
+        sums, noised = (_flat(values[NAME]) / self._claim.clip for values in (step.sums, step.noised))
+        self._scores.note(self._places[planted], sums, noised)
+        for second in self._seconds:
+            second.note(step)
 
     @property
     def first_noise(self) -> tuple[Numbers, Numbers]:
         """Some of the first step's: of the weights, and of the canaries' coordinates."""
         return self._weights.first, self._canaries.first
 
-    def checks(self, rehearsal: Witness | None = None) -> list[Check]:
-        """`rehearsal`: a witness of one step with noise of its own, which must not come again."""
+    def checks(self, earlier: tuple[Numbers, Numbers] | None = None) -> list[Check]:
+        """`earlier`: the first noise of a rehearsal, which must not come again."""
         claim = self._claim
         known = [
-            exact("steps", self._steps == claim.steps, "not as many steps were taken as were charged"),
-            exact("finite sums", self._finite, "a sum is not finite"),
+            exact("steps", self._steps == claim.steps, "as many steps were not taken as were charged"),
+            exact(
+                "sound steps", self._sound, "a step was not finite, out of order, or left out the canaries"
+            ),
         ]
-        if not self._finite or not self._steps:
+        if not self._sound or not self._steps:
             return known
-        earlier = rehearsal.first_noise if rehearsal else (None, None)
+        of_weights, of_coordinates = earlier or (None, None)
         return [
             *known,
-            *(self._reference.checks() if self._reference else ()),
+            *(check for second in self._seconds for check in second.checks()),
             *self._draws.checks(self._generator),
-            *self._weights.checks("records", "the weights", earlier[0]),
-            *self._canaries.checks("canaries", "the canaries", earlier[1]),
+            *self._weights.checks("records", "weights", of_weights),
+            *self._canaries.checks("canaries", "canary coordinates", of_coordinates),
             *self._scores.checks(),
-            canaries.refutes(self.bounds(), claim.epsilon, claim.delta),
+            of_canaries.refutes(self.bounds(), claim.epsilon, claim.delta),
         ]
 
     def bounds(self) -> Bounds:
@@ -121,4 +133,4 @@ class Witness:
 
 
 def _flat(tensor: Tensor) -> Numbers:
-    return tensor.detach().numpy().reshape(-1).astype(np.float64)
+    return np.asarray(tensor.detach().numpy().reshape(-1), np.float64)

@@ -4,19 +4,31 @@ import json
 from contextvars import Context
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sandbox.catalogue import stored
 from sandbox.errors import BudgetExhausted, Refused
-from sandbox.lifecycle import ChargeState, RunState, Standing, SubmissionState
+from sandbox.lifecycle import ChargeState, IncidentState, RunState, Standing, SubmissionState
 from sandbox.privacy import accounting, ledger
-from sandbox.records import AdmittedGraph, Charge, Event, ModelVersion, Submission, TrainingRun, Worker
+from sandbox.records import (
+    AdmittedGraph,
+    Charge,
+    Event,
+    Incident,
+    ModelVersion,
+    Submission,
+    TrainingRun,
+    Worker,
+)
 from sandbox.registry import registry
 from sandbox.roles import Role
 from sandbox.submissions import admission
-from sandbox.training import engines, loop
+from sandbox.training import engines, incidents, loop
+from sandbox.training.sampler import Randomness
 from sandbox.training.service import TrainingFailed, train
 
+CLASSES = ("0.01 or more", "below 1e-2", "below 1e-4", "below 1e-7")
 BIG = "[training]\nbatch_size = 100\nepochs = 4\n"
 
 
@@ -61,6 +73,55 @@ def test_a_model_whose_quick_gradients_are_not_those_by_definition_is_refused_an
     with pytest.raises(Refused, match=r"quick gradients of this model are 1\.0e-02 from those by definition"):
         clinic.train(submission)
     assert clinic.store.all(Charge) == []
+
+
+def test_a_training_that_breaks_its_promise_gives_no_model_keeps_its_charge_and_opens_an_incident(
+    clinic, mlflow_settings, monkeypatch
+):
+    right, submission = loop.noised, clinic.submit()
+    with monkeypatch.context() as broken:
+        broken.setattr(loop, "noised", lambda total, deviation, *more: right(total, deviation / 1.05, *more))
+        with pytest.raises(TrainingFailed, match="kept back by the release gate") as failure:
+            clinic.train(submission)
+    (run,) = clinic.store.all(TrainingRun)
+    (incident,) = clinic.store.all(Incident)
+    charge = clinic.store.get(Charge, run.charge)
+    assert f"ndl incident show {run.id}" in str(failure.value)
+    assert (charge.state, charge.event["count"]) == (ChargeState.SETTLED, run.plan["steps"])
+    assert clinic.store.all(ModelVersion) == []
+    assert (run.state, run.certificate["failure"]) == (RunState.FAILED, "kept back by the release gate")
+    assert (incident.id, incident.submission, incident.state) == (run.id, submission.id, IncidentState.OPEN)
+    assert "noise" in incident.sentence
+    assert incident.tests["canaries: noise"] == "failed"
+    assert set(incident.tests.values()) <= {"failed", "passed", *(f"passed, p {c}" for c in CLASSES)}
+    assert [line.reason for line in clinic.store.audit_lines() if line.action == "incident.open"] == [
+        incident.sentence
+    ]
+
+    with pytest.raises(Refused, match="not trained again while an incident is open"):
+        clinic.train(submission)
+    assert len(clinic.store.all(Charge)) == 1
+    incidents.resolve(clinic.store, run.id, clinic.person("omar"), "The noise was too small; mended.")
+    certificate = clinic.store.get(TrainingRun, clinic.train(submission).run).certificate
+    assert len(clinic.store.all(Charge)) == 2
+    assert 0 <= certificate["epsilon_audited"] <= certificate["epsilon_audited_gaussian"]
+    assert certificate["epsilon_audited"] < certificate["epsilon"]
+    assert certificate["audit_canaries"] >= 2000
+    assert certificate["gate"].startswith("passed ")
+
+
+def test_noise_that_another_run_had_is_kept_back(clinic, mlflow_settings):
+    """A machine restored from an image may repeat its randomness."""
+    first, second = clinic.submit(name="first"), clinic.submit(name="second")
+    for submission, works in ((first, True), (second, False)):
+        randomness = Randomness(np.random.default_rng(), np.random.default_rng(7))
+        if works:
+            clinic.train(submission, randomness=randomness)
+        else:
+            with pytest.raises(TrainingFailed, match="kept back"):
+                clinic.train(submission, randomness=randomness)
+    (incident,) = clinic.store.all(Incident)
+    assert [name for name, said in incident.tests.items() if said == "failed"] == ["noise of other runs"]
 
 
 def test_the_charge_is_durable_before_a_record_is_read(clinic, monkeypatch):

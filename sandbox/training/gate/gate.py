@@ -1,0 +1,130 @@
+"""Is a trained model registered? Only if nothing about its training is odder than chance allows.
+
+A `Gate` stands beside one training inside the vault: it plants the canaries, watches every step, and
+judges. What it found out is not kept; what may leave is in `Judgement.certified`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sandbox.records import Json
+from sandbox.training.canaries import Canaries
+from sandbox.training.gate.canaries import Bounds, how_many
+from sandbox.training.gate.check import Check, failures
+from sandbox.training.gate.lower_bounds import CONFIDENCE
+from sandbox.training.gate.marks import signs_of, twice
+from sandbox.training.gate.reference import Reference
+from sandbox.training.gate.replay import Replay
+from sandbox.training.gate.tails import Numbers
+from sandbox.training.gate.witness import Claim, Witness
+from sandbox.training.noise import Grid
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sandbox.submissions.graph.lift import Model
+    from sandbox.training.loop import Step
+    from sandbox.training.plan import Plan
+    from sandbox.training.sampler import Whole
+
+FirstNoise = tuple[Numbers, Numbers]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """`bounds` is None where a training was too broken to look at. `signs` marks its noise."""
+
+    checks: Sequence[Check]
+    bounds: Bounds | None
+    signs: str
+
+    @property
+    def failed(self) -> list[Check]:
+        """Empty when the model may be registered."""
+        return failures(self.checks)
+
+    @property
+    def sentence(self) -> str:
+        """The surest failure in plain words, and how many more there were."""
+        first, *more = self.failed
+        also = f", and {len(more)} more of {len(self.checks)} checks failed" if more else ""
+        return f"{first.means[0].upper()}{first.means[1:]}{also}."
+
+    @property
+    def said(self) -> Json:
+        """How each check went. Of those that touch records only whether they passed: see the README."""
+        failed = {check.name for check in self.failed}
+        return {
+            check.name: "failed"
+            if check.name in failed
+            else (f"passed, p {check.p_class}" if check.touches == "canaries" else "passed")
+            for check in self.checks
+        }
+
+    @property
+    def certified(self) -> Json:
+        """The lines of the certificate, beside the epsilon that is claimed."""
+        if self.failed or self.bounds is None:
+            raise ValueError("a training that did not pass has nothing to certify")
+        return {
+            "epsilon_audited": self.bounds.formal,
+            "epsilon_audited_gaussian": self.bounds.gaussian,
+            "epsilon_audited_by": "guessing canaries in one run (Steinke et al. 2023; Mahloujifar et al. 2024)",
+            "audit_confidence": CONFIDENCE,
+            "audit_canaries": self.bounds.canaries,
+            "audit_guesses": self.bounds.guesses,
+            "gate": f"passed {len(self.checks)} checks",
+        }
+
+
+class Gate:
+    """Stands beside one training: hand `canaries` and `observe` to the loop, then ask to `judge`."""
+
+    def __init__(
+        self, event: Json, plan: Plan, model: Model, features: Mapping[str, Tensor], target: Tensor, codes: Whole,
+        rehearsed: FirstNoise | None = None,
+    ) -> None:  # fmt: skip
+        generator = np.random.default_rng(secrets.randbits(256))
+        claim = Claim.of(event, plan)
+        self.canaries = Canaries.planted(how_many(plan.steps))
+        shapes = {name: tuple(weight.shape) for name, weight in model.weights.items()}
+        clip = Grid.of(plan.clip, _coordinates(model) + len(self.canaries)).inner_clip
+        reference = Reference(
+            model, plan.loss, features, target, codes, plan.max_rows_per_unit, clip, plan.steps,
+            plan.units * plan.sampling_rate, generator,
+        )  # fmt: skip
+        self._replay = Replay(model.weights, plan)
+        self._rehearsed = rehearsed
+        self._witness = Witness(claim, shapes, self.canaries, generator, (reference, self._replay))
+
+    def observe(self, step: Step) -> None:
+        self._witness.note(step)
+
+    def judge(self, weights: Mapping[str, Tensor], earlier: Sequence[str] = ()) -> Judgement:
+        """`weights` are what would be registered; `earlier` the marks of the noise of all other runs."""
+        self._replay.released(weights)
+        signs = signs_of(self._witness.first_noise[1])
+        checks = [*self._witness.checks(self._rehearsed), twice(signs, earlier)]
+        sound = any(check.name == "canaries: epsilon" for check in checks)
+        return Judgement(checks, self._witness.bounds() if sound else None, signs)
+
+
+def rehearsal(plan: Plan, model: Model) -> tuple[Witness, Canaries]:
+    """A witness for one step on made-up records that everybody takes part in: its noise must not come again."""
+    claim = Claim(
+        plan.units, plan.sampling_rate, plan.noise_multiplier, plan.steps, plan.clip, plan.epsilon, plan.delta
+    )
+    shapes = {name: tuple(weight.shape) for name, weight in model.weights.items()}
+    generator = np.random.default_rng(secrets.randbits(256))
+    canaries = Canaries.planted(how_many(plan.steps))
+    return Witness(claim, shapes, canaries, generator), canaries
+
+
+def _coordinates(model: Model) -> int:
+    return sum(weight.numel() for weight in model.weights.values())

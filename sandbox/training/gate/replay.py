@@ -1,0 +1,67 @@
+"""Do the weights follow from the noised sums alone? Everything after the noise is done again, by Adam's formula.
+
+If so, the weights are post-processing of what the Gaussian mechanism gave, whatever else the training
+looked at: no actual batch size, no un-noised sum is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sandbox.training.gate.check import Check, exact
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sandbox.training.loop import Step
+    from sandbox.training.plan import Plan
+
+_APART = 1e-3
+"""Of a learning rate, for each step so far: the most that float32 is allowed to add up to."""
+
+
+class Replay:
+    """Moves a copy of the first weights as the plan says (Kingma and Ba 2015; the mean over the last steps)."""
+
+    def __init__(self, weights: Mapping[str, Tensor], plan: Plan) -> None:
+        import torch
+
+        self._plan, self._done, self._worst = plan, 0, 0.0
+        self._weights = {name: weight.detach().clone() for name, weight in weights.items()}
+        self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate)
+        self._first = plan.steps - int(plan.averaged * plan.steps)
+        self._means = {name: weight.clone() for name, weight in self._weights.items()}
+        self._averaged = 0
+
+    def note(self, step: Step) -> None:
+        self._compare(step.weights, self._weights)
+        batch = self._plan.units * self._plan.sampling_rate
+        for name, weight in self._weights.items():
+            weight.grad = (step.noised[name] / batch).to(weight.dtype)
+        self._optimiser.step()
+        self._done += 1
+        if self._done >= self._first:
+            self._averaged += 1
+            for name, mean in self._means.items():
+                mean += (self._weights[name] - mean) / self._averaged
+
+    def released(self, weights: Mapping[str, Tensor]) -> None:
+        """What came of the training, to be compared too."""
+        self._compare(weights, self._means)
+
+    def checks(self) -> list[Check]:
+        return [
+            exact(
+                "weights by replay", self._worst <= 1, "the weights do not follow from the noised sums alone"
+            )
+        ]
+
+    def _compare(self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+        allowed = self._plan.learning_rate * _APART * (1 + self._done)
+        if found.keys() != expected.keys():
+            self._worst = float("inf")
+            return
+        for name, weight in expected.items():
+            apart = float((found[name] - weight).abs().max())
+            self._worst = max(self._worst, apart / (allowed + 1e-5 * float(weight.abs().max())))
