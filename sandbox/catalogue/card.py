@@ -53,13 +53,18 @@ class _Part(BaseModel):
 
 
 class Column(_Part):
-    """One column: its kind, its public bounds or categories, and how it may be used."""
+    """One column: its kind, its public bounds or categories, and how it may be used.
+
+    `scale`: on "log", models read a number by its order of magnitude above the minimum, as suits money;
+    a target is always on the linear scale.
+    """
 
     kind: Kind
     title: str = ""
     description: str = ""
     minimum: Bound = None
     maximum: Bound = None
+    scale: Literal["linear", "log"] = "linear"
     categories: tuple[str, ...] = ()
     open: bool = False
     missing: bool = False

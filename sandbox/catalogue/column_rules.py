@@ -36,6 +36,8 @@ def column_problems(column: Column) -> Iterator[Problem]:
         yield from _categories(column)
     elif column.open:
         yield Problem("open", f"means nothing for a {column.kind} column", "Remove it.")
+    if column.scale == "log" and column.kind != "number":
+        yield Problem("scale", f"means nothing for a {column.kind} column", "Remove it.")
     if column.kind == "identifier" and column.feature:
         yield Problem("feature", "an identifier is never a feature", "Set it to false.")
     if column.kind == "image" and column.shape and len(column.shape) not in (2, 3):

@@ -117,7 +117,7 @@ class Encoding:
                 raw = vectors.numeric(values, column.kind)
                 absent = np.isnan(raw)
                 low, high = (0.0, 1.0) if column.kind == "boolean" else column.bounds
-                numbers[:, at] = np.where(absent, 0.0, vectors.scaled(raw, low, high))
+                numbers[:, at] = np.where(absent, 0.0, vectors.scaled(raw, low, high, column.scale))
                 at += 1
             elif column.kind == "text":
                 made[name], absent = vectors.text_bytes(values, column.length or 0)
@@ -147,7 +147,7 @@ class Encoding:
         if column.kind == "boolean":
             return pa.array(numbers[name] > 0, mask=absent)
         if column.kind in ("number", "date"):
-            values = vectors.unscaled(numbers[name], *column.bounds)
+            values = vectors.unscaled(numbers[name], *column.bounds, column.scale)
             if column.kind == "number":
                 return pa.array(values, mask=absent)
             return pa.array(np.rint(values).astype(np.int32), pa.int32(), mask=absent).cast(pa.date32())

@@ -26,6 +26,11 @@ class Inputs:
     texts: dict[str, int] = field(default_factory=dict)
 
     @property
+    def columns(self) -> int:
+        """How many numbers (missing indicators count), categories, arrays and texts there are."""
+        return self.numbers + len(self.categories) + len(self.arrays) + len(self.texts)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The tensors' names, in order."""
         return tuple(self.tensors)

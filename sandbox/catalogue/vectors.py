@@ -158,15 +158,19 @@ def text_bytes(values: pa.ChunkedArray, length: int) -> tuple[NDArray[np.int64],
     return result, absent
 
 
-def scaled(raw: NDArray[Any], low: float, high: float) -> Floats:
-    """From [low, high] to [-1, 1], clipped; NaN stays NaN."""
-    share: Floats = (np.clip(raw, low, high) - low) / (high - low)
+def scaled(raw: NDArray[Any], low: float | Floats, high: float | Floats, scale: str = "linear") -> Floats:
+    """From [low, high] to [-1, 1], clipped; NaN stays NaN. On "log", by the logarithm of 1 + distance from low."""
+    distance, whole = np.clip(raw, low, high) - low, high - low
+    share: Floats = np.log1p(distance) / np.log1p(whole) if scale == "log" else distance / whole
     return share * 2 - 1
 
 
-def unscaled(values: NDArray[Any], low: float, high: float) -> Floats:
-    """From [-1, 1] to [low, high]."""
-    return (np.asarray(values, np.float64) + 1) / 2 * (high - low) + low
+def unscaled(values: NDArray[Any], low: float, high: float, scale: str = "linear") -> Floats:
+    """From [-1, 1] to [low, high]: the inverse of `scaled`."""
+    share = (np.asarray(values, np.float64) + 1) / 2
+    if scale == "log":
+        share = np.expm1(share * np.log1p(high - low)) / (high - low)
+    return share * (high - low) + low
 
 
 def _is_list(kind: pa.DataType) -> bool:

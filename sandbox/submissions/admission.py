@@ -82,10 +82,27 @@ def make(
 ) -> Made:
     """The checked graph of a submission's files; keeps nothing. Raises Invalid, Refused or Unfit."""
     if manifest.recipe is not None:
-        data, made_by = _from_recipe(manifest.recipe, manifest.model, inputs)
+        data, made_by = from_recipe(manifest.recipe, manifest.model, inputs)
     else:
         data, made_by = _from_code(behind or wall(isolation), Limits.of(isolation), contents, inputs)
     return Made(data, checker.check(data, inputs, Limits.of(isolation)), made_by)
+
+
+def from_recipe(recipe: str, settings: Json, inputs: Inputs) -> tuple[bytes, Json]:
+    """The graph of a recipe for these inputs as bytes, and how it was made; settings left out have their defaults.
+
+    Raises Invalid when the recipe is not for them.
+    """
+    import torch
+
+    from sandbox.submissions.export.exporter import export
+
+    made_by: Json = {"recipe": recipe, "settings": recipes.complete(recipe, settings)}
+    digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(digest))
+        graph = export(recipes.build(recipe, made_by["settings"], inputs), inputs)
+    return graph.to_bytes(), made_by
 
 
 def needs_wall(manifest: Manifest) -> bool:
@@ -123,19 +140,6 @@ def seed_of(digest: str) -> int:
 
 
 _RESTORE = "Restore it from a backup, or submit the model under another name."
-
-
-def _from_recipe(recipe: str, settings: Json, inputs: Inputs) -> tuple[bytes, Json]:
-    import torch
-
-    from sandbox.submissions.export.exporter import export
-
-    made_by: Json = {"recipe": recipe, "settings": recipes.complete(recipe, settings)}
-    digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(digest))
-        graph = export(recipes.build(recipe, made_by["settings"], inputs), inputs)
-    return graph.to_bytes(), made_by
 
 
 def _from_code(

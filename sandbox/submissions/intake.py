@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.catalogue.card import Card
+from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import Invalid, NotFound, Problem, Refused
 from sandbox.lifecycle import SubmissionState
 from sandbox.records import Dataset, Event, Submission
 from sandbox.roles import Person, Role
 from sandbox.settings import Settings
 from sandbox.storage import Store, Transaction
-from sandbox.submissions import admission, files
+from sandbox.submissions import admission, files, recipes
 from sandbox.submissions.manifest import Manifest, parse_manifest
 
 
@@ -83,6 +84,9 @@ def problems_with_card(manifest: Manifest, card: Card) -> list[Problem]:
         card.task(manifest.task)
     except NotFound as error:
         problems.append(Problem("task", _sentence(error), "Name one of those."))
+    else:
+        if manifest.recipe is not None:
+            problems += recipes.problems_with_task(manifest.recipe, Encoding(card, manifest.task).inputs)
     if manifest.purpose not in card.purposes:
         allowed = "; ".join(card.purposes)
         problems.append(

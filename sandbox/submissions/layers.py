@@ -21,37 +21,71 @@ _SPREAD = 2.0
 class RecordVector(nn.Module):
     """A record as one vector of norm at most 1, using public bounds only; it has no weights.
 
-    A constant, and for each feature a part of norm at most 1 (a number: itself, or with several bins
-    its bin; a category: its place; an array: its values; a text: how often each byte occurs), all
-    divided by the root of how many parts there are. A linear model on this vector has gradients of
-    norm at most 1 for a yes-or-no question, so clipping at 1 never bites.
+    A constant, and for each feature a part of norm at most 1 (a number: see `Numbers`; a category: its
+    place; an array: its values; a text: how often each byte occurs), all divided by the root of how many
+    parts there are. A linear model on this vector has gradients of norm at most 1 for a yes-or-no
+    question or a number, and of at most the root of 2 for several classes, so clipping there never bites.
     """
 
-    def __init__(self, inputs: Inputs, bins: int) -> None:
+    def __init__(self, inputs: Inputs, numbers: Numbers) -> None:
         super().__init__()
-        self.bins = bins
+        self.numbers = numbers
         self.categories = tuple(inputs.categories)
         self.arrays = {name: math.prod(shape) for name, shape in inputs.arrays.items()}
         self.texts = tuple(inputs.texts)
-        self.numbers = inputs.numbers
         parts = 1 + inputs.numbers + len(self.categories) + len(self.arrays) + len(self.texts)
         self.scale = 1 / math.sqrt(parts)
-        places = inputs.numbers * bins + sum(self.categories) + _BYTES * len(self.texts)
+        places = inputs.numbers * numbers.width + sum(self.categories) + _BYTES * len(self.texts)
         self.width = 1 + places + sum(self.arrays.values())
 
     def forward(self, **batch: Tensor) -> Tensor:
         parts = [torch.ones(len(next(iter(batch.values()))), 1)]
-        if self.numbers and self.bins == 1:
-            parts.append(batch["numbers"])
-        elif self.numbers:
-            at = ((batch["numbers"] + 1) * (self.bins / 2)).long().clamp(0, self.bins - 1)
-            parts.append(F.one_hot(at, self.bins).flatten(1).float())
+        if "numbers" in batch:
+            parts.append(self.numbers(batch["numbers"]))
         if self.categories:
             columns = zip(batch["categories"].unbind(1), self.categories, strict=True)
             parts += [F.one_hot(column.clamp(0, size - 1), size).float() for column, size in columns]
         parts += [batch[name].flatten(1) / math.sqrt(size) for name, size in self.arrays.items()]
         parts += [_byte_shares(batch[name]) for name in self.texts]
         return torch.cat(parts, 1) * self.scale
+
+
+class Numbers(nn.Module):
+    """[records, numbers] on [-1, 1] as [records, numbers * width]; each number's part has norm at most 1."""
+
+    width: int
+
+
+class Bins(Numbers):
+    """Which of so many equal parts of its range a number lies in; with one part, the number itself."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.width = bins
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        if self.width == 1:
+            return numbers
+        at = ((numbers + 1) * (self.width / 2)).long().clamp(0, self.width - 1)
+        return F.one_hot(at, self.width).flatten(1).float()
+
+
+class Curves(Numbers):
+    """A number on several scales at once: between which two edges of each it lies, and how near to either.
+
+    Every scale cuts the range into so many equal parts. What a linear model makes of it is a curve
+    without steps, coarse where records are few. A part is scaled to have norm 1: none of the
+    sensitivity that the noise is for goes unused.
+    """
+
+    def __init__(self, scales: Sequence[int]) -> None:
+        super().__init__()
+        self.scales = tuple(scales)
+        self.width = sum(parts + 1 for parts in self.scales)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        hats = torch.cat([_hats(numbers, parts) for parts in self.scales], 2)
+        return (hats / math.sqrt(len(self.scales))).flatten(1)
 
 
 class Tabular(nn.Module):
@@ -61,16 +95,16 @@ class Tabular(nn.Module):
     width, which keeps gradients near those of the linear part: little is lost to clipping.
     """
 
-    def __init__(self, inputs: Inputs, bins: int, hidden: Sequence[int]) -> None:
+    def __init__(self, inputs: Inputs, numbers: Numbers, hidden: Sequence[int] = ()) -> None:
         super().__init__()
-        self.vector = RecordVector(inputs, bins)
-        self.line = _silent(nn.Linear(self.vector.width, inputs.outputs, bias=False))
+        self.vector = RecordVector(inputs, numbers)
+        self.line = silent(nn.Linear(self.vector.width, inputs.outputs, bias=False))
         widths = [self.vector.width, *hidden]
         layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
         for layer in layers:
             nn.init.normal_(layer.weight, std=_SPREAD)
         self.hidden = nn.ModuleList(layers)
-        self.bend = _silent(nn.Linear(widths[-1], inputs.outputs, bias=False)) if hidden else None
+        self.bend = silent(nn.Linear(widths[-1], inputs.outputs, bias=False)) if hidden else None
 
     def forward(self, **batch: Tensor) -> Tensor:
         seen = self.vector(**batch)
@@ -81,7 +115,14 @@ class Tabular(nn.Module):
         return logits if self.bend is None else logits + self.bend(seen)
 
 
-def _silent(layer: nn.Linear) -> nn.Linear:
+def _hats(numbers: Tensor, parts: int) -> Tensor:
+    """[records, numbers, parts + 1]: 0 but for the two edges around a number, which get shares of norm 1."""
+    place = ((numbers.clamp(-1, 1) + 1) * (parts / 2)).unsqueeze(2)
+    shares = (1 - (place - torch.arange(parts + 1)).abs()).clamp_min(0)
+    return shares / shares.square().sum(2, keepdim=True).sqrt()
+
+
+def silent(layer: nn.Linear) -> nn.Linear:
     """Starts by answering 0, whatever it is asked."""
     nn.init.zeros_(layer.weight)
     return layer

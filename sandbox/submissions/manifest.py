@@ -133,7 +133,7 @@ def _problems_of_recipe(values: dict[str, Any], *, has_code: bool) -> list[Probl
         return [Problem("model", what, todo)] if settings else []
     if not isinstance(recipe, str):
         return []  # the wrong type is named already
-    if recipe not in recipes.SETTINGS:
+    if recipe not in recipes.RECIPES:
         return [Problem("recipe", f"no recipe is called {recipe!r}", _choose())]
     if not isinstance(settings, dict):
         return []
@@ -143,7 +143,7 @@ def _problems_of_recipe(values: dict[str, Any], *, has_code: bool) -> list[Probl
 
 
 def _choose() -> str:
-    return f"Choose one of: {', '.join(recipes.SETTINGS)}."
+    return f"Choose one of: {', '.join(recipes.RECIPES)}."
 
 
 def _advised(problem: Problem) -> Problem:

@@ -69,7 +69,7 @@ def choose(
     """
     if units < 1:
         raise Refused("There is no unit on the training side, so there is nothing to train on.")
-    batch, steps, learning_rate = _defaults(recipe, units)
+    batch, steps, learning_rate = _defaults(recipe, inputs, units, epsilon)
     rate = min(1.0, (wishes.batch_size or batch) / units)
     return Plan(
         epsilon=epsilon,
@@ -84,14 +84,21 @@ def choose(
     )
 
 
-def _defaults(recipe: str | None, units: int) -> tuple[int, int, float]:
+def _defaults(recipe: str | None, inputs: Inputs, units: int, epsilon: float) -> tuple[int, int, float]:
     """Batch size, steps and learning rate (for Adam), as measured (see the README).
 
-    Few steps on big batches need the least noise in all. A recipe starts with gradients of norm near 1
-    and takes big steps; of a model we do not know, less is assumed.
+    Few steps on big batches need the least noise in all. A line starts with gradients of norm near 1
+    and sees everybody at every step while that is cheap; its steps are longer the more its columns can be
+    heard over the noise. A recipe with layers takes big steps, too; of a model we do not know, less is
+    assumed.
     """
-    if recipe == "logistic":
-        return math.ceil(max(units * 0.05, min(units * 0.5, 20_000))), 60, 0.2
-    if recipe == "mlp":
+    if recipe in _LINES:
+        heard = epsilon * units / (1 + inputs.columns)
+        return min(units, 50_000), 120, min(0.3, max(0.05, 0.1 * math.sqrt(heard / 1_000)))
+    if recipe in _LAYERS:
         return math.ceil(max(units * 0.02, min(units * 0.2, 10_000))), 60, 0.1
     return math.ceil(max(units * 0.01, min(units * 0.1, 5_000))), 200, 0.01
+
+
+_LINES = ("gam", "logistic", "linear")
+_LAYERS = ("mlp", "tabular-transformer")

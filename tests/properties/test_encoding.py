@@ -17,6 +17,7 @@ COLUMNS: dict[str, Any] = {
     "person": {"kind": "identifier", "feature": False},
     "age": {"kind": "number", "minimum": -5, "maximum": 120, "missing": True},
     "rent": {"kind": "number", "minimum": 0, "maximum": 1e6},
+    "savings": {"kind": "number", "minimum": -50, "maximum": 1e6, "scale": "log"},
     "town": {"kind": "category", "categories": ["Leeds", "York", "Hull"], "missing": True, "open": True},
     "asked": {"kind": "date", "minimum": "1950-01-01", "maximum": "2050-12-31", "missing": True},
     "owner": {"kind": "boolean", "missing": True},
@@ -40,7 +41,8 @@ CARD = Card.from_json(
 )  # fmt: skip
 ENCODING = Encoding(CARD, "hired")
 TYPES = {
-    "age": pa.float64(), "rent": pa.float64(), "town": pa.string(), "asked": pa.date32(), "owner": pa.bool_(),
+    "age": pa.float64(), "rent": pa.float64(), "savings": pa.float64(), "town": pa.string(),
+    "asked": pa.date32(), "owner": pa.bool_(),
     "pulse": pa.list_(pa.float64()), "photo": pa.list_(pa.float64()), "note": pa.string(),
 }  # fmt: skip
 
@@ -52,6 +54,7 @@ def numbers(low: float, high: float) -> st.SearchStrategy[float]:
 ALLOWED: dict[str, st.SearchStrategy[Any]] = {
     "age": st.none() | numbers(-5, 120),
     "rent": numbers(0, 1e6),
+    "savings": numbers(-50, 1e6),
     "town": st.sampled_from(["Leeds", "York", "Hull", None]),
     "asked": st.none() | st.dates(date(1950, 1, 1), date(2050, 12, 31)),
     "owner": st.sampled_from([True, False, None]),
@@ -62,6 +65,7 @@ ALLOWED: dict[str, st.SearchStrategy[Any]] = {
 ANYTHING: dict[str, st.SearchStrategy[Any]] = {
     "age": st.none() | st.floats(),
     "rent": st.floats(),
+    "savings": st.floats(),
     "town": st.none() | st.text(max_size=8),
     "asked": st.none() | st.dates(),
     "owner": st.sampled_from([True, False, None]),
@@ -89,6 +93,8 @@ def test_what_the_card_allows_comes_back(table: pa.Table) -> None:
         for was, now in zip(table.column(name).to_pylist(), back.column(name).to_pylist(), strict=True):
             assert (was is None) == (now is None)
             assert was is None or np.allclose(was, now, atol=width * 1e-6)
+    saved = table.column("savings").to_pylist()
+    assert np.allclose(back.column("savings").to_pylist(), saved, rtol=2e-5, atol=1e-3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -131,8 +137,8 @@ def test_arrow_and_pandas_records_are_encoded_alike(table: pa.Table) -> None:
 @given(st.text(max_size=10), st.floats(120, allow_nan=False, exclude_min=True))
 def test_unknown_missing_and_out_of_bounds_are_told_apart(word: str, above: float) -> None:
     row: dict[str, Any] = {
-        "age": 50.0, "rent": 1.0, "town": "York", "asked": date(2000, 1, 1), "owner": True,
-        "pulse": [0.0, 0.0, 0.0], "photo": [0.0] * 4, "note": "",
+        "age": 50.0, "rent": 1.0, "savings": 2.0, "town": "York", "asked": date(2000, 1, 1),
+        "owner": True, "pulse": [0.0, 0.0, 0.0], "photo": [0.0] * 4, "note": "",
     }  # fmt: skip
     rows = [row, {**row, "town": word, "age": above}, {**row, "town": None, "age": None, "note": None}]
     made = ENCODING.features(pa.table({n: pa.array([r[n] for r in rows], t) for n, t in TYPES.items()}))

@@ -50,7 +50,7 @@ BAD = {
     "clip of zero": ("epochs = 3", "clip = 0", "training.clip: input should be greater than 0"),
     "learning rate of infinity": ("epochs = 3", "learning_rate = inf", "training.learning_rate: input should be"),
     "no recipe, no code": ('recipe = "mlp"', "", "recipe: there is neither a recipe nor a model.py. Choose one of"),
-    "unknown recipe": ('"mlp"', '"gpt"', "recipe: no recipe is called 'gpt'. Choose one of: logistic, mlp."),
+    "unknown recipe": ('"mlp"', '"gpt"', "recipe: no recipe is called 'gpt'. Choose one of: gam, mlp, "),
     "recipe of a number": ('"mlp"', "5", "recipe: input should be a valid string"),
     "setting of another recipe": ('"mlp"', '"logistic"', "model.hidden: unknown key"),
     "layer too wide": ("[16]", "[4096]", "model.hidden: a layer is too narrow or too wide. Use widths from 1 to 512."),

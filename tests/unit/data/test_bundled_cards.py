@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.catalogue.check import check_card
 
-BUNDLED = ("wy_crime", "digits")
+BUNDLED = ("wy_crime", "digits", "adult", "rand_hie")
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -48,6 +48,13 @@ def test_a_name_belongs_to_its_first_developer(clinic):
 def test_versions_of_one_model_answer_one_question(clinic):
     clinic.submit()
     with pytest.raises(Refused, match="already answers fell on clinic"):
+        clinic.submit(task="kind")
+
+
+def test_a_recipe_that_is_not_for_the_task_is_refused_at_intake(clinic):
+    with pytest.raises(
+        Invalid, match="recipe: logistic answers binary and multiclass tasks, and this one is regr"
+    ):
         clinic.submit(task="cost")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Refused
+from sandbox.submissions import recipes
 from sandbox.submissions.manifest import Wishes
 from sandbox.training.plan import choose
 
@@ -23,7 +24,7 @@ def test_wishes_are_granted():
     assert chosen.expected_batch == 500
 
 
-@pytest.mark.parametrize("recipe", ["logistic", "mlp", None])
+@pytest.mark.parametrize("recipe", [*recipes.RECIPES, None])
 @pytest.mark.parametrize("units", [1, 7, 500, 10_000, 10_000_000])
 def test_defaults_are_possible_for_any_number_of_units(recipe, units):
     chosen = plan(recipe=recipe, units=units)
@@ -51,3 +52,16 @@ def test_noise_is_calibrated_for_what_will_run():
     chosen = plan({"epochs": 1.0, "batch_size": 100}).calibrated(lambda *of: asked.append(of) or 3.5)
     assert asked == [(1.0, 1e-6, 0.01, 100)]
     assert chosen.noise_multiplier == 3.5
+
+
+def test_a_line_takes_longer_steps_the_more_of_its_columns_can_be_heard_over_the_noise():
+    wide = Inputs("binary", 1, numbers=20, categories=(3,) * 20)
+    rates = [plan(recipe="gam", **c).learning_rate for c in ({"inputs": wide}, {}, {"epsilon": 4.0})]
+    assert rates == sorted(set(rates))
+    assert plan(recipe="gam", units=10**8).learning_rate == 0.3
+    assert plan(recipe="gam", units=10).learning_rate == 0.05
+
+
+def test_a_step_of_a_line_sees_everybody_while_that_is_cheap():
+    assert plan(recipe="gam", units=40_000).sampling_rate == 1.0
+    assert plan(recipe="gam", units=10**7).expected_batch == 50_000
