@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from sandbox.lifecycle import FindingState, Standing, Verdict, WaveState
+from sandbox.lifecycle import FindingState, JobState, Standing, Verdict, WaveState
 
 Unit = Literal["score", "share", "number"]
 """How a value is written: 0.757, 75.7 %, or 12,345."""
@@ -212,6 +212,30 @@ class Happening:
     what: str
     subject: str
     reason: str
+
+
+@dataclass(frozen=True)
+class WorkLine:
+    """One job that runs, waits or failed. `share` of it is done, where that is known while it runs."""
+
+    what: str
+    subject: str
+    state: JobState
+    words: str
+    share: float | None
+    since: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class WorkPanel:
+    """What is being done now. `lines` are the first of each state; the counts are of all."""
+
+    lines: tuple[WorkLine, ...]
+    running: int
+    waiting: int
+    failed: int
+    workers: int
 
 
 @dataclass(frozen=True)

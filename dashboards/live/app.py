@@ -16,7 +16,9 @@ from dashboards.live import reports
 from dashboards.live.markup import block, tag
 from dashboards.live.screens import model as model_screen
 from dashboards.live.screens import overview as overview_screen
+from dashboards.live.screens import work as work_screen
 from dashboards.panels import ModelName, ModelPanel, OverviewPanel
+from dashboards.work import work
 from evaluators.reports import reported
 from sandbox import settings
 from sandbox.storage import Store
@@ -64,7 +66,13 @@ def main() -> None:
 
 
 def _all_models(url: str, number: int) -> None:
-    overview_screen.render(_overview(url, number), datetime.now(UTC))
+    overview_screen.render(_overview(url, number), datetime.now(UTC), lambda: _jobs(url))
+
+
+@st.fragment(run_every="2s")
+def _jobs(url: str) -> None:
+    """Drawn again by itself: how far a job is changes nothing that is audited."""
+    work_screen.render(work(_store(url)), datetime.now(UTC))
 
 
 def _one_model(url: str, number: int) -> None:

@@ -98,7 +98,7 @@ def show(box: Sandbox, key: str) -> None:
 
     _may_see(box)
     job = box.store.get(Job, key)
-    (line,) = listed([job], *everybody(box.store), everything=True).lines
+    (line,) = listed([job], *everybody(box.store)).lines
     table = Table(title=key, show_header=False, title_justify="left")
     table.add_row("state", line.words)
     table.add_row("note", line.note)

@@ -5,17 +5,19 @@ A job is shown as running only while its worker's beat is at most BELIEVED_SECON
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import sqlalchemy as sa
 
 from sandbox.jobs.presence import database_time
 from sandbox.lifecycle import JobState
 from sandbox.records import Job, Worker
-from sandbox.storage import Store
+from sandbox.storage import Store, tables
 
 BELIEVED_SECONDS = 30
-_SHOWN_DONE = 20
+MOST_SHOWN, _SHOWN_DONE = 200, 20
 _ORDER = (JobState.RUNNING, JobState.WAITING, JobState.FAILED, JobState.CANCELLED, JobState.DONE)
 
 
@@ -45,24 +47,39 @@ class Jobs:
 
 
 def jobs_now(store: Store, *, everything: bool = False) -> Jobs:
-    """What there is to see now."""
+    """What there is to see now: at most MOST_SHOWN jobs of each state and the newest done ones, or everything."""
+    jobs = tables.OF_RECORD[Job]
+    newest = sa.func.coalesce(jobs.c.ended_at, jobs.c.asked_at).desc()
     with store.reading() as view:
-        return listed(view.all(Job), view.all(Worker), database_time(view), everything=everything)
+        counted = view.connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state))
+        counts = {row[0]: int(row[1]) for row in counted}
+        rows: list[Job] = []
+        for state in _ORDER:
+            query = sa.select(jobs).where(jobs.c.state == state).order_by(newest)
+            most = None if everything else _SHOWN_DONE if state is JobState.DONE else MOST_SHOWN
+            rows += [Job(**row._mapping) for row in view.connection.execute(query.limit(most))]
+        return listed(rows, view.all(Worker), database_time(view), counts)
 
 
 def listed(
-    jobs: Iterable[Job], workers: Iterable[Worker], now: datetime, *, everything: bool = False
+    jobs: Iterable[Job],
+    workers: Iterable[Worker],
+    now: datetime,
+    counts: Mapping[JobState, int] | None = None,
 ) -> Jobs:
-    """Running first, then waiting, failed, cancelled and done; the newest first within each."""
+    """Running first, then waiting, failed, cancelled and done; the newest first within each. `counts` by the
+    rows' own states, where these are not all; what only seems to run is counted as waiting."""
     believed = timedelta(seconds=BELIEVED_SECONDS)
     # A beat from the future was written before the database's clock was put back; it is as good as one of now.
     alive = {w.id: w for w in workers if not w.ended and now - w.beat_at <= believed}
-    lines = sorted((_line(job, alive, now) for job in jobs), key=lambda line: line.since, reverse=True)
+    held = list(jobs)
+    lines = sorted((_line(job, alive, now) for job in held), key=lambda line: line.since, reverse=True)
     lines.sort(key=lambda line: _ORDER.index(line.state))
-    counts = {state: sum(line.state is state for line in lines) for state in JobState}
-    done = [line for line in lines if line.state is JobState.DONE]
-    hidden = set() if everything else {id(line) for line in done[_SHOWN_DONE:]}
-    return Jobs(tuple(line for line in lines if id(line) not in hidden), counts, len(alive))
+    of_rows = counts or {state: sum(job.state is state for job in held) for state in JobState}
+    seeming = sum(job.state is JobState.RUNNING and job.worker not in alive for job in held)
+    shift = {JobState.RUNNING: -seeming, JobState.WAITING: seeming}
+    shown = {state: of_rows.get(state, 0) + shift.get(state, 0) for state in JobState}
+    return Jobs(tuple(lines), shown, len(alive))
 
 
 def _line(job: Job, alive: dict[str, Worker], now: datetime) -> JobLine:

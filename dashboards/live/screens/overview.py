@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import quote
 
@@ -27,8 +28,8 @@ from sandbox.privacy import wording
 _BARS_SHOWN, _WAVES_SHOWN = 8, 10
 
 
-def render(panel: OverviewPanel, now: datetime) -> None:
-    """Draws the overview."""
+def render(panel: OverviewPanel, now: datetime, jobs: Callable[[], None] = lambda: None) -> None:
+    """Draws the overview; `jobs` draws the jobs, which move while all else stands still."""
     import streamlit as st
 
     st.html(block(tag("h1", "All models"), tag("p", _summary(panel), css="sub")))
@@ -41,6 +42,7 @@ def render(panel: OverviewPanel, now: datetime) -> None:
         st.html(block(tag("h2", "Privacy budget, by dataset")))
         st.html(block(_budgets(panel.budgets)))
     with right:
+        jobs()
         st.html(block(tag("h2", "What happened lately")))
         st.html(block(_log(panel.happenings)))
 

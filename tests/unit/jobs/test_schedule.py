@@ -4,6 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from sandbox.jobs.kinds import Kind
 from sandbox.lifecycle import JobState
 from sandbox.records import Event, Job, Worker
 from sandbox.settings import load
+from sandbox.storage import tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -123,10 +125,15 @@ def test_a_worker_whose_clock_goes_before_is_alive():
     assert listing.listed([job], [worker], NOON).lines[0].state is JobState.RUNNING
 
 
-def test_the_list_begins_with_what_runs_and_keeps_only_the_newest_that_are_done():
+def test_the_list_begins_with_what_runs_and_keeps_only_the_newest_that_are_done(box):
     jobs = [row(JobState.DONE, key=f"d{n}", ended_at=NOON + timedelta(minutes=n))[0] for n in range(30)]
     jobs += [row(state, key=str(state))[0] for state in (JobState.FAILED, JobState.WAITING, JobState.RUNNING)]
-    found = listing.listed(jobs, [row(JobState.RUNNING)[1]], NOON)
+    with box.store.transaction() as tx:
+        tx.connection.execute(sa.insert(tables.OF_RECORD[Job]), [vars(job) for job in jobs])
+    found = listing.jobs_now(box.store)  # nobody beats, so what says that it runs waits
     assert [line.key for line in found.lines[:4]] == ["running", "waiting", "failed", "d29"]
-    assert (len(found.lines), found.counts[JobState.DONE], found.workers) == (23, 30, 1)
-    assert len(listing.listed(jobs, [], NOON, everything=True).lines) == 33
+    assert found.counts == {
+        JobState.RUNNING: 0, JobState.WAITING: 2, JobState.FAILED: 1, JobState.CANCELLED: 0, JobState.DONE: 30
+    }  # fmt: skip
+    assert (len(found.lines), found.workers) == (23, 0)
+    assert len(listing.jobs_now(box.store, everything=True).lines) == 33
