@@ -14,6 +14,7 @@ WORDS = {
     "wave quarantined": "delivered a wave that was put aside:",
     "submission.received": "submitted the model",
     "submission.refused": "submitted a model that was refused:",
+    "training.resume": "went on with",
     "submission.failed": "could not train",
     "model.register": "trained and registered",
     "model.decide": "decided about",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,15 +24,20 @@ from sandbox.training.plan import Plan
 FORMAT = "ndl-certificate/1"
 
 
-def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, graph: str, audited: Json) -> Json:
+def certify(
+    plan: Plan, card: Card, dataset: Dataset, charge: Charge, graph: str, audited: Json,
+    again: Sequence[Charge] = (),
+) -> Json:  # fmt: skip
     """The certificate of a run that took every step of its plan, on the admitted graph, under this charge.
 
     `audited` is what the release gate has to say (sandbox.training.gate): a lower bound beside the claim.
+    `again` are the charges for steps that were taken a second time after a crash; epsilon counts them too.
     """
-    opacus, by = _opacus_epsilon(plan)
+    events = [one.event for one in (charge, *again)]
+    opacus, by = _opacus_epsilon(plan, sum(event["count"] for event in events))
     return {
         "format": FORMAT,
-        "epsilon": accounting.epsilon_of([charge.event], plan.delta, "pld"),
+        "epsilon": accounting.epsilon_of(events, plan.delta, "pld"),
         "epsilon_by": "PLD (dp_accounting)",
         "epsilon_opacus": opacus,
         "epsilon_opacus_by": by,
@@ -47,11 +52,13 @@ def certify(plan: Plan, card: Card, dataset: Dataset, charge: Charge, graph: str
         "noise_multiplier": plan.noise_multiplier,
         "sampling_rate": plan.sampling_rate,
         "steps": plan.steps,
+        "steps_again": sum(one.event["count"] for one in again),
         "clip": plan.clip,
         "learning_rate": plan.learning_rate,
         "population": card.population,
         "pool": ledger.training_pool(card),
         "charge": charge.id,
+        "charges_again": [one.id for one in again],
         "graph_sha256": graph,
         "card_sha256": card.digest,
         "training_sha256": dataset.training_digest,
@@ -68,9 +75,9 @@ def code_version() -> str:
     return f"{version('ndl-sandbox')} (training {digest.hexdigest()[:12]})"
 
 
-def _opacus_epsilon(plan: Plan) -> tuple[float, str]:
+def _opacus_epsilon(plan: Plan, steps: int) -> tuple[float, str]:
     """By Opacus's PRV accountant; by its RDP accountant where that cannot answer."""
-    history = [(plan.noise_multiplier, plan.sampling_rate, plan.steps)]
+    history = [(plan.noise_multiplier, plan.sampling_rate, steps)]
     with _quiet_opacus():
         from opacus.accountants import PRVAccountant, RDPAccountant
 

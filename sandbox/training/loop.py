@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.training import canaries as planted
 from sandbox.training.canaries import Canaries
+from sandbox.training.checkpoint import put_back
 from sandbox.training.noise import Grid, noised
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows, Whole, draw
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sandbox.submissions.graph.lift import Model
+    from sandbox.training.checkpoint import Checkpoint
     from sandbox.training.engines import Engine
 
 Progress = Callable[[int, int], None]
@@ -31,9 +33,10 @@ Progress = Callable[[int, int], None]
 class Step:
     """What one step did. It holds un-noised sums, so it may never leave the vault.
 
-    `number` counts from 1. `weights` are those the gradients were taken at: the training's own tensors, which
-    it changes after the observer has returned. `drawn` are places among the units; those from `units` on
-    are canaries (see `canaries.clipped_sum`). `sums` and `noised` are named by weight, and `canaries.NAME`.
+    `number` counts from 1, anew where a training was taken up again. `weights` are those the gradients were
+    taken at: the training's own tensors, which it changes after the observer has returned. `drawn` are places
+    among the units; those from `units` on are canaries (see `Canaries.clipped_sum`). `sums` and `noised` are
+    named by weight, and `canaries.NAME`.
     """
 
     number: int
@@ -72,7 +75,7 @@ class Training:
         self._grid = Grid.of(plan.clip, coordinates)
         self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate)
         self._average = _TailAverage(self._weights, first=plan.steps - int(plan.averaged * plan.steps))
-        self.done = 0
+        self.done = self._taken_up = 0
 
     @property
     def means(self) -> dict[str, Tensor]:
@@ -89,12 +92,27 @@ class Training:
             name: noised(total, deviation, self._grid, self._randomness.noise) for name, total in sums.items()
         }
         if observe:
-            observe(Step(self.done + 1, self._weights, drawn, people, sums, after))
+            observe(Step(self.done + 1 - self._taken_up, self._weights, drawn, people, sums, after))
         for name, weight in self._weights.items():
             weight.grad = (after[name] / plan.expected_batch).to(weight.dtype)
         self._optimiser.step()
         self.done += 1
         self._average.note(self.done)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on but records and randomness; what `take_up` takes."""
+        import torch
+
+        kept = {"done": torch.tensor(self.done), "averaged": torch.tensor(self._average.count)}
+        for name, weight in self._weights.items():
+            kept |= {f"weight/{name}": weight.detach(), f"mean/{name}": self.means[name]}
+            kept |= {f"adam.{key}/{name}": value for key, value in self._optimiser.state[weight].items()}
+        return kept
+
+    def take_up(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on where this state was taken."""
+        self.done, self._average.count = put_back(state, self._weights, self.means, self._optimiser)
+        self._taken_up = self.done
 
     def _sums(self, drawn: Whole) -> dict[str, Tensor]:
         people, clip = len(self._units), self._grid.inner_clip
@@ -119,20 +137,26 @@ def fit(
     *,
     canaries: Canaries | None = None,
     observe: Observer | None = None,
+    kept: Checkpoint | None = None,
 ) -> dict[str, Tensor]:
     """The trainable weights of `model` after exactly `plan.steps` noisy steps; the model itself stays as it was.
 
     `begins` hears of each step before a record is drawn for it, `progress` after it is done; both as (step
-    from 1, steps). `observe` sees inside each step, after its noise and before the weights move.
+    from 1, steps). `observe` sees inside each step, after its noise and before the weights move. With `kept` a
+    training that was cut off goes on where it was kept last.
     """
     from sandbox.submissions.graph.lift import flushed
 
     training = Training(model, features, target, units, plan, randomness, canaries)
+    if kept and (state := kept.read()):
+        training.take_up(state)
     with flushed():  # else a step's time could tell of tiny values in it
         while training.done < plan.steps:
             if begins:
                 begins(training.done + 1, plan.steps)
             training.step(observe)
+            if kept:
+                kept.note(training)
             if progress:
                 progress(training.done, plan.steps)
     return training.means
@@ -169,12 +193,12 @@ class _TailAverage:
     """The mean of the weights after step `first` and later: most of the noise averages out, at no cost."""
 
     def __init__(self, weights: Mapping[str, Tensor], first: int) -> None:
-        self._weights, self._first, self._count = weights, first, 0
+        self._weights, self._first, self.count = weights, first, 0
         self.means: dict[str, Tensor] = {name: weight.clone() for name, weight in weights.items()}
 
     def note(self, step: int) -> None:
         if step < self._first:
             return
-        self._count += 1
+        self.count += 1
         for name, mean in self.means.items():
-            mean += (self._weights[name] - mean) / self._count
+            mean += (self._weights[name] - mean) / self.count

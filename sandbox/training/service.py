@@ -1,7 +1,8 @@
 """How does a submission become a model version? Charge first, then read, train, judge, certify and register.
 
 What fails after the charge is charged for the steps that began, and the run is marked with a code; a
-process that is killed leaves the charge whole. Messages of errors are not kept: they could quote a record.
+process that is killed leaves the charge whole, and the next one goes on from its checkpoint. Messages of errors
+are not kept: they could quote a record.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from sandbox.submissions import admission
 from sandbox.submissions.manifest import Manifest
 from sandbox.threads import one_thread
 from sandbox.training import incidents, loop, plan
-from sandbox.training.certificate import certify
+from sandbox.training.certificate import certify, code_version
+from sandbox.training.checkpoint import Checkpoint
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
 
@@ -133,18 +135,33 @@ def _train(
         model = Model(graph)
         rehearsed = rehearse(model, encoding.inputs, chosen)
         hand.check()
-        charge, run = _begin(store, submission, card, chosen, person)
-        ran = _Ran()
+        code = code_version()
+        run, kept = _cut_off(store, settings, submission, dataset, code) or (None, None)
+        if run and kept:
+            chosen = Plan(**run.plan)
+            charge, ran = _go_on(store, run, kept, card, person)
+        else:
+            (charge, run), ran = _begin(store, submission, card, chosen, person), _Ran()
+            kept = Checkpoint.of(settings, run, submission, dataset, code)
         try:
-            ledger.touch(store, charge.id, person.name)
+            if not ran.steps:  # one that goes on was touched before
+                ledger.touch(store, charge.id, person.name)
             weights, judgement = _learn(
                 store, model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), told,
-                ran.note, charge, rehearsed,
+                ran.note, charge, rehearsed, kept,
             )  # fmt: skip
             charge = ledger.settle(store, charge.id, charge.event, person.name)
             hand.check()
             _judged(store, run, judgement, person)
-            certificate = certify(chosen, card, dataset, charge, submission.graph, judgement.certified)
+            certificate = certify(
+                chosen,
+                card,
+                dataset,
+                charge,
+                submission.graph,
+                judgement.certified,
+                _charged_again(store, run),
+            )
             registered = registry.register(
                 settings, run=run.id, submission=submission, dataset=dataset, card=card,
                 graph=model.graph_with(weights), certificate=certificate,
@@ -152,20 +169,22 @@ def _train(
         except BaseException as error:
             code = _fail(store, run, submission, person, error)
             ran.settle(store, charge.id, person.name)
+            kept.remove()
             if isinstance(error, Exception):
                 raise TrainingFailed(run.id, code) from None
             raise
+    kept.remove()
     return _finish(store, run, submission, registered, certificate, person)
 
 
 class _Ran:
     """How many steps of a training began, for what it is charged when it fails."""
 
-    def __init__(self) -> None:
-        self.steps = 0
+    def __init__(self, steps: int = 0) -> None:
+        self.steps = steps
 
     def note(self, step: int, _of: int) -> None:
-        self.steps = step
+        self.steps = max(self.steps, step)
 
     def settle(self, store: Store, charge_id: str, person_name: str) -> None:
         """Lowers the charge of a training that failed; one that was released or settled stays as it is."""
@@ -258,6 +277,43 @@ def _begin(
     return charge, run
 
 
+def _cut_off(
+    store: Store, settings: Settings, submission: Submission, dataset: Dataset, code: str
+) -> tuple[TrainingRun, Checkpoint] | None:
+    """The training of this submission whose process is gone and which can go on from a checkpoint, if there is one."""
+    for run in store.all(TrainingRun, submission=submission.id, state=RunState.RESERVED):
+        kept = Checkpoint.of(settings, run, submission, dataset, code)
+        if kept.read() and store.get(Charge, run.charge).state in (ChargeState.TOUCHED, ChargeState.SETTLED):
+            return run, kept
+        kept.remove()
+    return None
+
+
+def _go_on(
+    store: Store, run: TrainingRun, kept: Checkpoint, card: Card, person: Person
+) -> tuple[Charge, _Ran]:
+    """The charge of a training that goes on; the steps that may have run already are charged once more, first."""
+    charge, state = store.get(Charge, run.charge), kept.read()
+    assert state is not None
+    done = int(state["done"])
+    steps = kept.at_risk(done)
+    event = accounting.with_steps(charge.event, steps)
+    again = ledger.reserve(store, charge.pool, event, card.unit, _again(run), person.name)
+    ledger.touch(store, again.id, person.name)
+    with store.transaction() as tx:
+        details = {"charge": charge.id, "steps_done": done, "steps_charged_again": steps}
+        tx.log(Event(person.name, "training.resume", run.id, f"training {run.submission}", details))
+    return charge, _Ran(done + steps)
+
+
+def _charged_again(store: Store, run: TrainingRun) -> list[Charge]:
+    return store.all(Charge, purpose=_again(run))
+
+
+def _again(run: TrainingRun) -> str:
+    return f"training {run.submission}: steps taken again after a crash of {run.id}"
+
+
 def _learn(
     store: Store,
     model: Model,
@@ -269,6 +325,7 @@ def _learn(
     begins: loop.Progress,
     charge: Charge,
     rehearsed: FirstNoise,
+    kept: Checkpoint,
 ) -> tuple[dict[str, Tensor], Judgement]:
     """The weights, and whether they may be registered; nothing else of the training is kept."""
     import torch
@@ -282,10 +339,13 @@ def _learn(
     units = UnitRows(codes, chosen.max_rows_per_unit)
     if len(units) != chosen.units:
         raise Refused("The training side does not hold the units it was registered with.")
-    gate = Gate(charge.event, chosen, model, features, target, codes, rehearsed)
+    taken_up = kept.read()
+    left = chosen.steps - (int(taken_up["done"]) if taken_up else 0)
+    event = accounting.with_steps(charge.event, left)
+    gate = Gate(event, chosen, model, features, target, codes, rehearsed, taken_up)
     weights = loop.fit(
         model, features, target, units, chosen, randomness, progress, begins,
-        canaries=gate.canaries, observe=gate.observe,
+        canaries=gate.canaries, observe=gate.observe, kept=kept,
     )  # fmt: skip
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
         raise FloatingPointError

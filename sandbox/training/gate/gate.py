@@ -88,18 +88,20 @@ class Gate:
 
     def __init__(
         self, event: Json, plan: Plan, model: Model, features: Mapping[str, Tensor], target: Tensor, codes: Whole,
-        rehearsed: FirstNoise | None = None,
+        rehearsed: FirstNoise | None = None, taken_up: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
+        """`event` is what was charged for the steps that are taken now: all, or those left after the state
+        `taken_up` (see `Training.state`)."""
         generator = np.random.default_rng(secrets.randbits(256))
         claim = Claim.of(event, plan)
-        self.canaries = Canaries.planted(how_many(plan.steps))
+        self.canaries = Canaries.planted(how_many(claim.steps))
         shapes = {name: tuple(weight.shape) for name, weight in model.weights.items()}
         clip = Grid.of(plan.clip, _coordinates(model) + len(self.canaries)).inner_clip
         reference = Reference(
-            model, plan.loss, features, target, codes, plan.max_rows_per_unit, clip, plan.steps,
+            model, plan.loss, features, target, codes, plan.max_rows_per_unit, clip, claim.steps,
             plan.units * plan.sampling_rate, generator,
         )  # fmt: skip
-        self._replay = Replay(model.weights, plan)
+        self._replay = Replay(model.weights, plan, taken_up)
         self._rehearsed = rehearsed
         self._witness = Witness(claim, shapes, self.canaries, generator, (reference, self._replay))
 

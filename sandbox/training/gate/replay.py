@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sandbox.training.checkpoint import put_back
 from sandbox.training.gate.check import Check, exact
 
 if TYPE_CHECKING:
@@ -22,9 +23,14 @@ _APART = 1e-3
 
 
 class Replay:
-    """Moves a copy of the first weights as the plan says (Kingma and Ba 2015; the mean over the last steps)."""
+    """Moves a copy of the first weights as the plan says (Kingma and Ba 2015; the mean over the last steps).
 
-    def __init__(self, weights: Mapping[str, Tensor], plan: Plan) -> None:
+    With `taken_up`, from the state of a training that goes on after a crash.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], plan: Plan, taken_up: Mapping[str, Tensor] | None = None
+    ) -> None:
         import torch
 
         self._plan, self._done, self._worst = plan, 0, 0.0
@@ -33,6 +39,8 @@ class Replay:
         self._first = plan.steps - int(plan.averaged * plan.steps)
         self._means = {name: weight.clone() for name, weight in self._weights.items()}
         self._averaged = 0
+        if taken_up:
+            self._done, self._averaged = put_back(taken_up, self._weights, self._means, self._optimiser)
 
     def note(self, step: Step) -> None:
         self._compare(step.weights, self._weights)
