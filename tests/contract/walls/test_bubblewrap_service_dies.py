@@ -47,7 +47,7 @@ def group():
 
 def start(group, program=PROGRAM):
     command = [sys.executable, "-c", SERVICE, group, str(FIRST_UID), program]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
 
 
 def runs(group):
@@ -170,7 +170,7 @@ def test_an_ordinary_user_with_groups_of_their_own_has_the_same_wall(group):
     asked = json.dumps([FIRST_UID, list(_closed()), command])
     done = subprocess.run(
         [sys.executable, "-c", AS_USER, asked],
-        capture_output=True, text=True, timeout=90, check=False, cwd=Path(__file__).parents[4],
+        capture_output=True, text=True, timeout=90, check=False, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert done.stdout == "FINISHED The run finished. 1000 False\n\n", done.stderr
     assert until(lambda: not left(group)), left(group)
@@ -181,7 +181,7 @@ def test_an_ordinary_user_without_groups_of_their_own_is_told_how_to_get_them(gr
     asked = json.dumps([FIRST_UID, list(_closed()), command])
     done = subprocess.run(
         [sys.executable, "-c", AS_USER, asked],
-        capture_output=True, text=True, timeout=90, check=False, cwd=Path(__file__).parents[4],
+        capture_output=True, text=True, timeout=90, check=False, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert done.returncode
     assert "Delegate=yes" in done.stderr

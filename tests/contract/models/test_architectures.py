@@ -16,7 +16,7 @@ from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.lift import Model
 from sandbox.submissions.graph.verify import verify
 
-CONFIGS = Path(__file__).parents[4] / "configs" / "submissions"
+CONFIGS = Path(__file__).parents[3] / "configs" / "submissions"
 NUMBERS = Inputs("binary", 1, numbers=4)
 TABLE = Inputs("binary", 1, numbers=3, categories=(4, 6, 3))
 IMAGE = Inputs("multiclass", 3, arrays={"image": (1, 8, 8)})

@@ -172,7 +172,7 @@ def test_root_without_the_power_to_make_mounts_and_users_is_refused(power):
     without = ["setpriv", "--inh-caps", f"-{power}", "--bounding-set", f"-{power}"]
     done = subprocess.run(
         [*without, sys.executable, "-c", asks],
-        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[4],
+        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert f"mounts and users: root without CAP_{power.upper()}" in done.stderr
 
