@@ -8,6 +8,7 @@ axes (1,024 into 256 into 16), so the coarse ones are of the same family.
 from __future__ import annotations
 
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sandbox.catalogue import vectors
-from sandbox.catalogue.card import Column
+from sandbox.catalogue.card import Card, Column
 from sandbox.tally import Axis
 
 SCORE_BINS = 1024
 GROUP_SCORE_BINS = 256
 NUMBER_BINS = 64
 COARSE_BINS = 32
+PAIR_SCORE_BINS = 64
+MOST_PAIR_GROUPS = 400
+"""A pair of columns with more combinations than this is not counted: hardly any would have enough cases."""
 MISSING, UNKNOWN = "missing", "unknown"
 
 Positions = NDArray[np.int64]
@@ -121,6 +125,18 @@ def group_positions(values: pa.ChunkedArray, name: str, column: Column) -> Posit
     places = {label: at for at, label in enumerate(labels)}
     wide = column_axis(name, column).labels
     return np.array([places.get(label, -1) for label in wide], np.int64)[column_positions(values, column)]
+
+
+def pairs(card: Card) -> tuple[tuple[str, str], ...]:
+    """The pairs of group columns that are counted together, such as sex & town."""
+    sizes = {name: len(group_axis(name, card.columns[name])) for name in card.groups}
+    return tuple((a, b) for a, b in combinations(sizes, 2) if sizes[a] * sizes[b] <= MOST_PAIR_GROUPS)
+
+
+def pair_axis(first: Axis, second: Axis) -> Axis:
+    """One axis `a & b` with a label `x & y` for each combination, the second running faster."""
+    labels = tuple(f"{x} & {y}" for x in first.labels for y in second.labels)
+    return Axis(f"{first.name} & {second.name}", labels)
 
 
 def _or_missing(values: Floats, low: float, high: float, bins: int) -> Positions:

@@ -7,21 +7,26 @@ Tables, by task kind (C: columns of the card; only records with a known outcome 
                                       class, of the chosen class, or the predicted number
                     outcome           known outcomes
     binary          scores            outcome x 1,024 score bins
-                    scores:<group>    group x outcome x 256
     multiclass      confusion         outcome x predicted class
-                    confusion:<group> group x outcome x predicted
                     own:<class>       is it this class x 256 bins of this class's probability
                     confidence        was the chosen class right x 256 bins of its probability
                     likelihood        1,024 bins of the probability given to what happened
     regression      residual          1,024 bins of prediction - outcome, on the card's scale / range
-                    residual:<group>  group x 256
 
-A record outside an axis is refused. Weights and several records of one unit count a record each.
+    and of the base (scores, confusion or residual), with score and residual in 256 bins:
+                    <base>:<group>    group x base
+                    <base>:<a> & <b>  both groups x base, in 64 bins (axes.pairs)
+
+Where the card has a weight, every table of known outcomes but `outcome` has a sibling `weighted:<table>` in steps
+of weight (units.step). Where it has a weight, or units of several records, the base and its groups have
+`replicates:<base>[:<group>]`: replicate x table in 64 bins, weighted where there are weights (units.jackknife).
+
+A record outside an axis is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -33,11 +38,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from evaluators import axes
+from evaluators import axes, units
 from sandbox.catalogue.encoding import Encoding
-from sandbox.tally import Axis, Table, Tally
+from sandbox.tally import Axis, Counts, Table, Tally
 
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 """Grows when a table changes its meaning: then every tally is counted anew."""
 
 BATCH_ROWS = 65_536
@@ -58,21 +63,32 @@ class Batch:
     said: Array
     labelled: Array
     outcome: Array
+    weight: Counts | None = None
+    """Of the records with a known outcome, in steps; None where the card has no weight."""
 
 
-def tally_wave(path: Path, scorer: Scorer, encoding: Encoding) -> Tally:
-    """Scores a wave's Parquet file row group by row group; memory is bounded by the largest row group."""
-    return reduce(add, (count(batch) for batch in score(read(path, encoding), scorer, encoding)))
+Place = tuple[Axis, Array]
+Places = list[Place]
+Count = Callable[[Batch], Tally]
 
 
-def read(path: Path, encoding: Encoding) -> Iterator[pa.Table]:
+def tally_wave(
+    path: Path, scorer: Scorer, encoding: Encoding, groups: Sequence[int] | None = None, build: Count | None = None
+) -> Tally:  # fmt: skip
+    """Scores a wave's Parquet file, or these row groups of it; memory is bounded by the largest row group."""
+    batches = score(read(path, encoding, groups), scorer, encoding)
+    return reduce(add, map(build or count, batches))
+
+
+def read(path: Path, encoding: Encoding, groups: Sequence[int] | None = None) -> Iterator[pa.Table]:
     """The columns that are needed, in tables of at most BATCH_ROWS records; at least one table."""
     card = encoding.card
-    needed = list(dict.fromkeys([*encoding.feature_columns, *card.groups, encoding.task.target]))
+    wanted = [*encoding.feature_columns, *card.groups, encoding.task.target, *units.columns(card)]
+    needed = list(dict.fromkeys(wanted))
     with pq.ParquetFile(path) as file:
         if not file.metadata.num_rows:
             yield file.schema_arrow.empty_table().select(needed)
-        for group in range(file.metadata.num_row_groups):
+        for group in range(file.metadata.num_row_groups) if groups is None else groups:
             table = file.read_row_group(group, columns=needed, use_threads=False)
             for start in range(0, table.num_rows, BATCH_ROWS):
                 yield table.slice(start, BATCH_ROWS)
@@ -90,7 +106,8 @@ def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> It
             said = np.asarray(scorer.probabilities(encoding.features(table)))
         if said.shape != ((table.num_rows, outputs) if outputs > 1 else (table.num_rows,)):
             raise ValueError("the model's answer has not one row for each record")
-        yield Batch(table, encoding, said, labelled, outcome)
+        weight = units.weights(table, encoding.card)
+        yield Batch(table, encoding, said, labelled, outcome, None if weight is None else weight[labelled])
 
 
 def count(batch: Batch) -> Tally:
@@ -115,14 +132,12 @@ def _binary(batch: Batch) -> dict[str, Table]:
     places = axes.score_positions(batch.said)
     known, outcome = places[batch.labelled], batch.outcome
     classes = Axis("outcome", batch.encoding.classes)
-    tables = {
-        "score": _score_table(places),
-        "outcome": Table.count([classes], outcome),
-        "scores": Table.count([classes, axes.score_axis(axes.SCORE_BINS)], outcome, known),
-    }
-    coarse = axes.coarser(known, axes.GROUP_SCORE_BINS)
-    group_axes = (classes, axes.score_axis(axes.GROUP_SCORE_BINS))
-    return tables | _by_group("scores", batch, group_axes, outcome, coarse)
+    tables = {"score": _score_table(places), "outcome": Table.count([classes], outcome)}
+
+    def base(bins: int) -> Places:
+        return [(classes, outcome), (axes.score_axis(bins), axes.coarser(known, bins))]
+
+    return tables | _weighed(batch, "scores", base(axes.SCORE_BINS)) | _by_group("scores", batch, base)
 
 
 def _multiclass(batch: Batch) -> dict[str, Table]:
@@ -137,18 +152,20 @@ def _multiclass(batch: Batch) -> dict[str, Table]:
     right = Axis("correct", ("no", "yes"))
     sure = axes.coarser(confidence[batch.labelled], axes.GROUP_SCORE_BINS)
     likelihood = axes.score_positions(known[np.arange(len(outcome)), outcome])
-    tables = {
-        "score": _score_table(confidence),
-        "outcome": Table.count([happened], outcome),
-        "confusion": Table.count([happened, predicted], outcome, picked),
-        "confidence": Table.count([right, coarse], (picked == outcome).astype(np.int64), sure),
-        "likelihood": Table.count([axes.score_axis(axes.SCORE_BINS)], likelihood),
+    base: Places = [(happened, outcome), (predicted, picked)]
+    counted: dict[str, Places] = {
+        "confusion": base,
+        "confidence": [(right, (picked == outcome).astype(np.int64)), (coarse, sure)],
+        "likelihood": [(axes.score_axis(axes.SCORE_BINS), likelihood)],
     }
     for at, name in enumerate(classes):
         own = axes.coarser(axes.score_positions(known[:, at]), axes.GROUP_SCORE_BINS)
         is_class = (outcome == at).astype(np.int64)
-        tables[f"own:{name}"] = Table.count([Axis("is_class", ("no", "yes")), coarse], is_class, own)
-    return tables | _by_group("confusion", batch, (happened, predicted), outcome, picked)
+        counted[f"own:{name}"] = [(Axis("is_class", ("no", "yes")), is_class), (coarse, own)]
+    tables = {"score": _score_table(confidence), "outcome": Table.count([happened], outcome)}
+    for name, places in counted.items():
+        tables |= _weighed(batch, name, places)
+    return tables | _by_group("confusion", batch, lambda _bins: base)
 
 
 def _regression(batch: Batch) -> dict[str, Table]:
@@ -157,7 +174,6 @@ def _regression(batch: Batch) -> dict[str, Table]:
         raise ValueError("a prediction is not a number")
     off = said[batch.labelled] - batch.outcome
     fine = axes.uniform_positions(off, -2, 2, axes.SCORE_BINS)
-    coarse = axes.coarser(fine, axes.GROUP_SCORE_BINS)
     spread = _uniform_axis("outcome", -1, 1, axes.NUMBER_BINS)
     tables = {
         "score": Table.count(
@@ -165,20 +181,44 @@ def _regression(batch: Batch) -> dict[str, Table]:
             axes.uniform_positions(said, -1, 1, axes.GROUP_SCORE_BINS),
         ),
         "outcome": Table.count([spread], axes.uniform_positions(batch.outcome, -1, 1, axes.NUMBER_BINS)),
-        "residual": Table.count([_uniform_axis("residual", -2, 2, axes.SCORE_BINS)], fine),
     }
-    return tables | _by_group(
-        "residual", batch, (_uniform_axis("residual", -2, 2, axes.GROUP_SCORE_BINS),), coarse
-    )
+
+    def base(bins: int) -> Places:
+        return [(_uniform_axis("residual", -2, 2, bins), axes.coarser(fine, bins))]
+
+    return tables | _weighed(batch, "residual", base(axes.SCORE_BINS)) | _by_group("residual", batch, base)
 
 
-def _by_group(name: str, batch: Batch, of: tuple[Axis, ...], *positions: Array) -> dict[str, Table]:
-    card, tables = batch.encoding.card, dict[str, Table]()
+def _by_group(name: str, batch: Batch, base: Callable[[int], Places]) -> dict[str, Table]:
+    """The base for each group and pair of groups, and by replicate, in fewer bins."""
+    card, tables, of_group = batch.encoding.card, dict[str, Table](), dict[str, Place]()
     for column in card.groups:
         places = axes.group_positions(batch.table.column(column), column, card.columns[column])
-        group = axes.group_axis(column, card.columns[column])
-        tables[f"{name}:{column}"] = Table.count([group, *of], places[batch.labelled], *positions)
+        of_group[column] = (axes.group_axis(column, card.columns[column]), places[batch.labelled])
+    coarse, coarsest = base(axes.GROUP_SCORE_BINS), base(axes.PAIR_SCORE_BINS)
+    for column, group in of_group.items():
+        tables |= _weighed(batch, f"{name}:{column}", [group, *coarse])
+    for first, second in axes.pairs(card):
+        (a, at_a), (b, at_b) = of_group[first], of_group[second]
+        both = axes.pair_axis(a, b), at_a * len(b) + at_b
+        tables |= _weighed(batch, f"{name}:{both[0].name}", [both, *coarsest])
+    if units.clustered(card):
+        replicate = units.REPLICATE_AXIS, units.replicates(batch.table, card)[batch.labelled]
+        tables[f"replicates:{name}"] = _table([replicate, *coarsest], batch.weight)
+        for column, group in of_group.items():
+            tables[f"replicates:{name}:{column}"] = _table([replicate, group, *coarsest], batch.weight)
     return tables
+
+
+def _weighed(batch: Batch, name: str, places: Places) -> dict[str, Table]:
+    """The table, and where the card has weights its weighted sibling."""
+    if batch.weight is None:
+        return {name: _table(places)}
+    return {name: _table(places), f"weighted:{name}": _table(places, batch.weight)}
+
+
+def _table(places: Places, weights: Counts | None = None) -> Table:
+    return Table.count([axis for axis, _ in places], *(at for _, at in places), weights=weights)
 
 
 def _score_table(places: Array) -> Table:

@@ -2,13 +2,15 @@
 
 Tallies add, and addition is associative and commutative, so batches, workers and custodians merge
 by `+`. Every record lands in exactly one cell of each table: the sensitivity of a table to one
-record is 1, which is what a differentially private release relies on.
+record is 1, which is what a differentially private release relies on. Weights are whole numbers of a
+step that the card fixes, so that they add without rounding; a weighted table is never released.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
+
+EXACT = 2.0**53
+"""Below this, whole numbers add exactly as doubles too."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +47,32 @@ class Table:
             raise ValueError("a table's counts have the shape of its axes")
 
     @classmethod
-    def count(cls, axes: Sequence[Axis], *positions: NDArray[np.integer[Any]]) -> Table:
+    def count(
+        cls, axes: Sequence[Axis], *positions: NDArray[np.integer[Any]], weights: Counts | None = None
+    ) -> Table:
         """Counts records; `positions` holds one integer array (one entry a record) for each axis.
 
-        Raises ValueError when a position lies outside its axis, so that no record can be counted
-        twice or lost in silence.
+        With `weights`, whole numbers of at least 0, each record counts that much. Raises ValueError when a
+        position lies outside its axis, so that no record can be counted twice or lost in silence.
         """
+        shape, flat = tuple(len(axis) for axis in axes), None
         for axis, position in zip(axes, positions, strict=True):
-            if position.size and (position.min() < 0 or position.max() >= len(axis)):
+            place = np.ascontiguousarray(position, np.int64)
+            # below 0 is a very large number without its sign: one look finds both
+            if place.size and int(place.view(np.uint64).max()) >= len(axis):
                 raise ValueError(f"a record lies outside the axis {axis.name!r}")
-        shape = tuple(len(axis) for axis in axes)
-        flat = np.ravel_multi_index(tuple(np.asarray(p, np.int64) for p in positions), shape)
-        counts = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape).astype(np.int64)
-        return cls(tuple(axes), counts)
+            flat = place if flat is None else flat * len(axis) + place
+        if flat is None:
+            raise ValueError("a table has at least one axis")
+        size = math.prod(shape)
+        if weights is None:
+            return cls(tuple(axes), np.bincount(flat, minlength=size).reshape(shape).astype(np.int64))
+        if weights.dtype.kind != "i" or (weights.size and weights.min() < 0):
+            raise ValueError("weights are whole numbers of at least 0")
+        if float(weights.sum(dtype=np.float64)) >= EXACT:
+            raise ValueError("weights of one batch pass what adds exactly; count it in smaller batches")
+        sums = np.bincount(flat, weights=weights, minlength=size)  # in doubles, exact below EXACT
+        return cls(tuple(axes), sums.reshape(shape).astype(np.int64))
 
     @property
     def total(self) -> int:
@@ -78,7 +96,10 @@ class Table:
     def __add__(self, other: Table) -> Table:
         if self.axes != other.axes:
             raise ValueError("only tables with the same axes add")
-        return Table(self.axes, self.counts + other.counts)
+        total = self.counts + other.counts
+        if np.any(((self.counts ^ total) & (other.counts ^ total)) < 0):
+            raise ValueError("the sum of these tables passes what 64 bits hold")
+        return Table(self.axes, total)
 
 
 @dataclass(frozen=True)

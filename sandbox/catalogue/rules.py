@@ -76,6 +76,10 @@ def _weight(card: Card, known: frozenset[str]) -> Iterator[Problem]:
     column = card.columns.get(card.weight)
     if column and (column.kind != "number" or _negative(column.minimum)):
         yield Problem("weight", f"{card.weight} is not a number of at least 0", "Name such a column or null.")
+    elif column and column.missing:
+        yield Problem(
+            "weight", f"{card.weight} may be missing", "Let every record have a weight, or write null."
+        )
 
 
 @rule("columns", "forbidden")

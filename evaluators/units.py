@@ -1,0 +1,80 @@
+"""What does a record count for, and which records stand or fall together?
+
+A weight is counted in whole steps of a 65,536th of the card's largest, so that sums are exact in any
+order. Records of one unit (a person) are not independent of each other: every unit falls into one of 64
+replicates by a hash of its name, the same in every wave, batch and process. Leaving the replicates out
+one at a time (delete-a-group jackknife) gives the variance between units of any metric, weighted or not.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sandbox.catalogue import vectors
+from sandbox.catalogue.card import Card
+from sandbox.tally import Axis, Counts, Table
+
+WEIGHT_STEPS = 65_536
+REPLICATES = 64
+REPLICATE_AXIS = Axis("replicate", tuple(str(number) for number in range(REPLICATES)))
+
+Metric = Callable[[NDArray[Any]], float]
+
+
+def clustered(card: Card) -> bool:
+    """Whether tallies of this card have replicates: rows weigh differently, or several are of one unit."""
+    return card.weight is not None or card.max_rows_per_unit > 1
+
+
+def columns(card: Card) -> tuple[str, ...]:
+    """The columns that say what a record counts for, and with whom."""
+    return (card.unit, *((card.weight,) if card.weight else ())) if clustered(card) else ()
+
+
+def step(card: Card) -> float:
+    """The weight that one step of a weighted table stands for; 1 without weights."""
+    return 1.0 if card.weight is None else card.columns[card.weight].bounds[1] / WEIGHT_STEPS
+
+
+def weights(table: pa.Table, card: Card) -> Counts | None:
+    """Each record's weight in steps, at least one for whatever weighs anything; None without weights.
+
+    Raises ValueError for a weight that is missing or outside the card's bounds.
+    """
+    if card.weight is None:
+        return None
+    raw = vectors.numbers(table.column(card.weight))
+    low, high = card.columns[card.weight].bounds
+    if not bool(np.all((raw >= low) & (raw <= high))):  # NaN fails too
+        raise ValueError("a weight is missing or outside the card's bounds")
+    steps = np.rint(raw / step(card)).astype(np.int64)
+    return np.where((raw > 0) & (steps == 0), 1, steps)
+
+
+def replicates(table: pa.Table, card: Card) -> NDArray[np.int64]:
+    """The replicate of each record: that of its unit."""
+    encoded = vectors.plain(table.column(card.unit)).dictionary_encode(null_encoding="encode")
+    names = encoded.dictionary.to_pylist()
+    places = np.array([zlib.crc32(str(name).encode()) % REPLICATES for name in names], np.int64)
+    return places[encoded.indices.to_numpy(zero_copy_only=False)] if len(names) else np.zeros(0, np.int64)
+
+
+def jackknife(table: Table, metric: Metric) -> tuple[float, float, int]:
+    """The metric of a table whose first axis is the replicates, its standard error between units, and the
+    degrees of freedom of that error; the error is NaN where fewer than two replicates hold anything, or
+    where the metric is not defined without one of them."""
+    held = [counts for counts in table.counts if counts.any()]
+    whole = table.counts.sum(axis=0)
+    value = metric(whole)
+    if len(held) < 2:
+        return value, math.nan, 0
+    without = np.array([metric(whole - counts) for counts in held], float)
+    spread = float(np.sum((without - without.mean()) ** 2))
+    return value, math.sqrt((len(held) - 1) / len(held) * spread), len(held) - 1
