@@ -43,49 +43,53 @@ contact = "director@trust.example"
 question_a_decision = "Write to the contact above."
 """
 SERVERS = ("dashboard", "demo", "jobs schedule", "site serve", "up", "worker")
-COMMANDS = [
-    ["", "doctor"],
-    ["dana", "dataset", "generate", "people", "--rows", "3000", "--waves", "2", "--wave-rows", "2000"],
-    ["dana", "dataset", "check", "people"],
-    ["dana", "dataset", "add", "people"],
-    ["dana", "dataset", "list"],
-    ["dana", "dataset", "show", "synthetic_health"],
-    ["ada", "dataset", "dummy", "synthetic_health", "--rows", "50", "--out", "dummy"],
-    ["ada", "check", "submission"],
-    ["ada", "submit", "submission"],
-    ["worker", "train", "--all"],
-    ["worker", "evaluate", "--due"],
-    ["omar", "model", "list"],
-    ["ada", "model", "decide", "admission/1", "champion", "--reason", "It is mine."],
-    ["omar", "model", "decide", "admission/1", "champion", "--reason", "Good on the first wave."],
-    ["dana", "wave", "add", "synthetic_health", "people/wave-01.parquet"],
-    ["dana", "wave", "add", "synthetic_health", "bad.parquet", "--name", "bad", "--day", "2025-02-15"],
-    ["worker", "evaluate", "--due"],
-    ["worker", "evaluate", "--due"],
-    ["dana", "wave", "list", "synthetic_health"],
-    ["dana", "wave", "show", "synthetic_health/bad"],
-    ["omar", "findings", "--all"],
-    ["omar", "report", "admission/1", "wave-01"],
-    ["omar", "model", "show", "admission/1"],
-    ["omar", "release", "admission/1"],
-    ["omar", "site", "build"],
-    ["dana", "budget", "show"],
-    ["ada", "budget", "quote", "--epsilon", "0.5", "--batch", "300", "--epochs", "3"],
-    ["dana", "budget", "history"],
-    ["dana", "budget", "forecast"],
-    ["dana", "budget", "export", "--out", "budget.json"],
-    ["worker", "budget", "release", "0123456789ab", "--reason", "The machine was lost."],
-    ["omar", "audit", "show"],
-    ["omar", "audit", "verify"],
-    ["ada", "model", "show", "nobody/1"],
-    ["ada", "jobs", "list"],
-    ["omar", "jobs", "list", "--all"],
-    ["omar", "jobs", "show", "evaluation|admission/1|synthetic_health/wave-01"],
-    ["omar", "jobs", "retry", "evaluation|admission/1|synthetic_health/wave-01"],
-    ["omar", "jobs", "cancel", "training|nobody"],
-    ["worker", "jobs", "ask", "--trainings"],
+WALK = [
+    (0, ["", "doctor"]),
+    (0, ["dana", "dataset", "generate", "people", "--rows", "3000", "--waves", "2", "--wave-rows", "2000"]),
+    (0, ["dana", "dataset", "check", "people"]),
+    (0, ["dana", "dataset", "add", "people"]),
+    (0, ["dana", "dataset", "list"]),
+    (0, ["dana", "dataset", "show", "synthetic_health"]),
+    (0, ["ada", "dataset", "dummy", "synthetic_health", "--rows", "50", "--out", "dummy"]),
+    (0, ["ada", "check", "submission"]),
+    (0, ["ada", "submit", "submission"]),
+    (0, ["worker", "train", "--all"]),
+    (0, ["worker", "evaluate", "--due"]),
+    (0, ["omar", "model", "list"]),
+    (3, ["ada", "model", "decide", "admission/1", "champion", "--reason", "It is mine."]),
+    (0, ["omar", "model", "decide", "admission/1", "champion", "--reason", "Good on the first wave."]),
+    (0, ["dana", "wave", "add", "synthetic_health", "people/wave-01.parquet"]),
+    (5, ["dana", "wave", "add", "synthetic_health", "bad.parquet", "--name", "bad", "--day", "2025-02-15"]),
+    (0, ["worker", "evaluate", "--due"]),
+    (0, ["worker", "evaluate", "--due"]),
+    (0, ["dana", "wave", "list", "synthetic_health"]),
+    (0, ["dana", "wave", "show", "synthetic_health/bad"]),
+    (0, ["omar", "findings", "--all"]),
+    (0, ["omar", "report", "admission/1", "wave-01"]),
+    (0, ["omar", "model", "show", "admission/1"]),
+    (0, ["omar", "release", "admission/1"]),
+    (0, ["omar", "site", "build"]),
+    (0, ["dana", "budget", "show"]),
+    (0, ["ada", "budget", "quote", "--epsilon", "0.5", "--batch", "300", "--epochs", "3"]),
+    (0, ["dana", "budget", "history"]),
+    (0, ["dana", "budget", "forecast"]),
+    (0, ["dana", "budget", "export", "--out", "budget.json"]),
+    (4, ["worker", "budget", "release", "0123456789ab", "--reason", "The machine was lost."]),
+    (0, ["omar", "audit", "show"]),
+    (0, ["omar", "audit", "verify"]),
+    (4, ["ada", "model", "show", "nobody/1"]),
+    (3, ["ada", "jobs", "list"]),
+    (0, ["omar", "jobs", "list", "--all"]),
+    (0, ["omar", "jobs", "show", "evaluation|admission/1|synthetic_health/wave-01"]),
+    (3, ["omar", "jobs", "retry", "evaluation|admission/1|synthetic_health/wave-01"]),
+    (4, ["omar", "jobs", "cancel", "training|nobody"]),
+    (0, ["worker", "jobs", "ask", "--trainings"]),
+    (0, ["omar", "incident", "list", "--all"]),
+    (4, ["omar", "incident", "show", "nobody"]),
+    (4, ["omar", "incident", "resolve", "nobody", "--reason", "It never was."]),
 ]
-EXPECTED = {12: 3, 15: 5, 30: 4, 33: 4, 34: 3, 37: 3, 38: 4}  # position in COMMANDS: exit code; all others 0
+"""Each with the exit code it should end with."""
+COMMANDS = [command for _, command in WALK]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,7 @@ def _bad_wave(path):
 
 def test_every_command_ends_with_the_exit_code_it_should(walked):
     for at, said in enumerate(walked[1]):
-        assert said["code"] == EXPECTED.get(at, 0), said
+        assert said["code"] == WALK[at][0], said
     assert len(walked[1]) == len(COMMANDS)
 
 
