@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sandbox.doctor.check import Check
 from sandbox.doctor.database import database
+from sandbox.doctor.engine import engine
 from sandbox.doctor.walls import walls
 from sandbox.errors import NDLError
 from sandbox.settings import Settings
@@ -24,6 +25,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         ("libraries", lambda: [_libraries()]),
         ("folder", lambda: [_folder(settings.storage.folder)]),
         ("database", lambda: [database(settings)]),
+        ("engine", lambda: [engine(settings)]),
         ("MLflow", lambda: [_mlflow(settings)]),
         ("isolation", lambda: walls(settings.isolation)),
         ("chromium (browser tests)", lambda: [_chromium()]),
@@ -43,7 +45,7 @@ def _python() -> Check:
 
 
 def _libraries() -> Check:
-    names = ("torch", "opacus", "mlflow", "streamlit", "scikit-learn", "dp-accounting", "opendp")
+    names = ("torch", "opacus", "mlflow", "streamlit", "scikit-learn", "dp-accounting", "opendp", "dbos")
     found, missing = [], []
     for name in names:
         try:

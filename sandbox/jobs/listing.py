@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sandbox.jobs.presence import database_time
 from sandbox.lifecycle import JobState
 from sandbox.records import Job, Worker
-from sandbox.storage import Store, tables
+from sandbox.storage import Store, Transaction, tables
 
 BELIEVED_SECONDS = 30
 MOST_SHOWN, _SHOWN_DONE = 200, 20
@@ -48,17 +48,22 @@ class Jobs:
 
 def jobs_now(store: Store, *, everything: bool = False) -> Jobs:
     """What there is to see now: at most MOST_SHOWN jobs of each state and the newest done ones, or everything."""
+    with store.reading() as view:
+        return seen(view, everything=everything)
+
+
+def seen(view: Transaction, *, everything: bool = False) -> Jobs:
+    """As jobs_now, in a view that is open already."""
     jobs = tables.OF_RECORD[Job]
     newest = sa.func.coalesce(jobs.c.ended_at, jobs.c.asked_at).desc()
-    with store.reading() as view:
-        counted = view.connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state))
-        counts = {row[0]: int(row[1]) for row in counted}
-        rows: list[Job] = []
-        for state in _ORDER:
-            query = sa.select(jobs).where(jobs.c.state == state).order_by(newest)
-            most = None if everything else _SHOWN_DONE if state is JobState.DONE else MOST_SHOWN
-            rows += [Job(**row._mapping) for row in view.connection.execute(query.limit(most))]
-        return listed(rows, view.all(Worker), database_time(view), counts)
+    counted = view.connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state))
+    counts = {row[0]: int(row[1]) for row in counted}
+    rows: list[Job] = []
+    for state in _ORDER:
+        query = sa.select(jobs).where(jobs.c.state == state).order_by(newest)
+        most = None if everything else _SHOWN_DONE if state is JobState.DONE else MOST_SHOWN
+        rows += [Job(**row._mapping) for row in view.connection.execute(query.limit(most))]
+    return listed(rows, view.all(Worker), database_time(view), counts)
 
 
 def listed(

@@ -85,6 +85,12 @@ def write(folder: Path, graph: RecordGraph, card: Card, task: str, certificate: 
     return digest
 
 
+def certificate(folder: Path) -> Json:
+    """The certificate that was written with the model in `folder`."""
+    found: Json = json.loads((folder / MODEL).read_text())["certificate"]
+    return found
+
+
 def read(folder: Path, digest: str = "") -> Scorer:
     """The model in `folder`; raises Refused unless its graph has the digest (else that of its model.json),
     Invalid when the graph is none that the checker would let through.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,22 @@ def register(
     return Registered(version, logged.model_id, digest)
 
 
+def find(settings: Settings, model: str, run: str) -> tuple[Registered, Json] | None:
+    """What a training run registered, with its certificate; None when it registered nothing whole."""
+    client = mlflow_door.client(settings)
+    for version in client.search_model_versions(f"name = '{model}'"):
+        if version.tags.get("ndl.run") == run:
+            (made,) = client.get_run(version.run_id).outputs.model_outputs
+            with _files(client, made.model_id) as folder:
+                digest, certificate = (
+                    artifact.read(folder / _DATA).digest,
+                    artifact.certificate(folder / _DATA),
+                )
+            client.set_registered_model_alias(model, CANDIDATE, version.version)
+            return Registered(int(version.version), made.model_id, digest), certificate
+    return None
+
+
 def set_alias(settings: Settings, model: str, alias: str, version: int | None) -> None:
     """Gives `alias` to this version of the model; None takes it from whichever has it."""
     client = mlflow_door.client(settings)
@@ -86,18 +103,10 @@ def set_alias(settings: Settings, model: str, alias: str, version: int | None) -
 
 def load_scorer(settings: Settings, model_version: ModelVersion) -> Scorer:
     """The model of this version; raises Refused unless it is the one that was registered."""
-    from urllib.parse import urlparse
-    from urllib.request import url2pathname
-
-    client = mlflow_door.client(settings)
-    location = client.get_logged_model(model_version.logged_model).artifact_location
-    parsed = urlparse(location)
-    if parsed.scheme in ("", "file"):
-        return _read(Path(url2pathname(parsed.path)), model_version)
-    from mlflow.artifacts import download_artifacts
-
-    with tempfile.TemporaryDirectory() as folder:
-        return _read(Path(download_artifacts(artifact_uri=location, dst_path=folder)), model_version)
+    with _files(mlflow_door.client(settings), model_version.logged_model) as folder:
+        if not (folder / _DATA / artifact.MODEL).is_file():
+            raise NotFound("file", str(folder / _DATA / artifact.MODEL))
+        return artifact.read(folder / _DATA, model_version.digest)
 
 
 def mirror(settings: Settings, model_version: ModelVersion, step: int, metrics: Mapping[str, float]) -> int:
@@ -126,10 +135,21 @@ def mirror(settings: Settings, model_version: ModelVersion, step: int, metrics: 
     return len(taken)
 
 
-def _read(folder: Path, model_version: ModelVersion) -> Scorer:
-    if not (folder / _DATA / artifact.MODEL).is_file():
-        raise NotFound("file", str(folder / _DATA / artifact.MODEL))
-    return artifact.read(folder / _DATA, model_version.digest)
+@contextmanager
+def _files(client: MlflowClient, logged_model: str) -> Iterator[Path]:
+    """The folder with a logged model's files, fetched for as long as it is wanted where they lie elsewhere."""
+    from urllib.parse import urlparse
+    from urllib.request import url2pathname
+
+    location = client.get_logged_model(logged_model).artifact_location
+    parsed = urlparse(location)
+    if parsed.scheme in ("", "file"):
+        yield Path(url2pathname(parsed.path))
+        return
+    from mlflow.artifacts import download_artifacts
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(download_artifacts(artifact_uri=location, dst_path=folder))
 
 
 def _experiment(client: MlflowClient, settings: Settings, card: Card) -> str:

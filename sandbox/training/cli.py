@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("submission", required=False)
 @click.option("--all", "everything", is_flag=True, help="Train every submission that waits.")
+@click.option("--later", is_flag=True, help="Only ask for it: a worker trains it (ndl jobs list).")
 @click.pass_obj
-def train(box: Sandbox, submission: str | None, everything: bool) -> None:
+def train(box: Sandbox, submission: str | None, everything: bool, later: bool) -> None:
     """Train SUBMISSION with differential privacy and register the model as a candidate."""
     from sandbox.lifecycle import SubmissionState
     from sandbox.records import Submission
@@ -29,8 +30,23 @@ def train(box: Sandbox, submission: str | None, everything: bool) -> None:
     names = [submission] if submission else [s.id for s in sorted(waiting, key=lambda s: s.received_at)]
     if not names:
         box.console.print("No submission waits for training.")
+    if later:
+        _ask(box, names)
+        return
     for name in names:
         _train(box, name)
+
+
+def _ask(box: Sandbox, submissions: list[str]) -> None:
+    from sandbox.jobs import claims
+    from sandbox.records import Submission
+    from sandbox.roles import Role
+    from sandbox.training.jobs import KIND
+
+    box.person.must_be(Role.OPERATOR, to="have a model trained")
+    wanted = [{"submission": box.store.get(Submission, name).id} for name in submissions]
+    asked = claims.ask(box.store, ((KIND.key_of(a), KIND.name, a) for a in wanted), box.person.name)
+    box.console.print(f"{asked} of {len(wanted)} trainings are new and wait for a worker.")
 
 
 def _train(box: Sandbox, submission: str) -> None:

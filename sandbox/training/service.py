@@ -123,6 +123,8 @@ def _train(
     if submission.state is SubmissionState.TRAINED:
         return _trained(store, submission)
     incidents.must_have_none_open(store, submission)
+    if finished := _finished_by_another(store, settings, submission, person):
+        return finished
     submission = _admitted(store, settings, submission, person)
     dataset = store.get(Dataset, submission.dataset)
     card = stored.card_of(dataset)
@@ -175,6 +177,18 @@ def _train(
             raise
     kept.remove()
     return _finish(store, run, submission, registered, certificate, person)
+
+
+def _finished_by_another(
+    store: Store, settings: Settings, submission: Submission, person: Person
+) -> ModelVersion | None:
+    """The model of a run that was cut off after it had been registered and before our records said so: nothing
+    is trained or charged again for it."""
+    for run in store.all(TrainingRun, submission=submission.id, state=RunState.RESERVED):
+        settled = store.all(Charge, id=run.charge, state=ChargeState.SETTLED)
+        if settled and (found := registry.find(settings, submission.model, run.id)):
+            return _finish(store, run, submission, *found, person)
+    return None
 
 
 class _Ran:

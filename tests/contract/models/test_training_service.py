@@ -327,3 +327,28 @@ def test_a_training_that_was_taken_for_dead_and_taken_over_registers_nothing(cli
         clinic.train(submission)
     assert clinic.store.all(ModelVersion) == []
     assert clinic.store.get(Submission, submission.id).state is SubmissionState.ADMITTED
+
+
+def test_a_run_cut_off_after_it_was_registered_is_finished_and_nothing_is_charged_again(
+    clinic, mlflow_settings, monkeypatch
+):
+    from sandbox.registry import mlflow_door
+    from sandbox.training import service
+
+    def killed(*_):
+        raise SystemExit
+
+    submission = clinic.submit()
+    with monkeypatch.context() as cut, pytest.raises(SystemExit):
+        cut.setattr(service, "_finish", killed)
+        clinic.train(submission)
+    (run,) = clinic.store.all(TrainingRun)
+    assert run.state is RunState.RESERVED
+    version = clinic.train(submission)
+    assert (version.id, version.run) == ("falls/1", run.id)
+    assert len(clinic.store.all(Charge)) == len(clinic.store.all(TrainingRun)) == 1
+    registered = mlflow_door.client(mlflow_settings).search_model_versions("name = 'falls'")
+    assert [found.version for found in registered] == [1]
+    finished = clinic.store.get(TrainingRun, run.id)
+    assert finished.certificate["charge"] == run.charge
+    assert registry.load_scorer(mlflow_settings, version).digest == version.digest

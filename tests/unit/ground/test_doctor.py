@@ -19,6 +19,7 @@ def test_every_part_of_the_issue_is_examined(tmp_path):
         "isolation: landlock: Landlock",
         "isolation: gvisor: runsc",
         "database",
+        "engine",
         "MLflow",
         "chromium",
         "folder",
@@ -70,3 +71,19 @@ def test_no_complete_wall_is_not_fit_for_work(tmp_path, monkeypatch):
     checks = found(tmp_path, NDL_ISOLATION__BACKEND="landlock")
     assert not checks["isolation"].fit
     assert "Linux 6.12" in checks["isolation: landlock: Landlock"].mend
+
+
+def test_jobs_that_wait_for_nobody_are_found(tmp_path):
+    from sandbox.jobs import claims
+    from sandbox.jobs.presence import Presence
+    from sandbox.storage import Store
+
+    assert found(tmp_path)["engine"].found == "DBOS on SQLite; made by the first worker"
+    store = Store(f"sqlite:///{tmp_path}/ndl.db")
+    claims.ask(store, [("k|1", "k", {})], "ada")
+    lonely = found(tmp_path)["engine"]
+    assert (lonely.fit, lonely.found) == (False, "DBOS on SQLite; 0 at work, 1 waiting, 0 failed")
+    assert "ndl worker" in lonely.mend
+    with Presence(store):
+        assert found(tmp_path)["engine"].fit
+    store.close()
