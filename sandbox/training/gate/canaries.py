@@ -17,9 +17,9 @@ from sandbox.training.gate.check import Check, exact
 from sandbox.training.gate.tails import Numbers
 from sandbox.training.sampler import Whole
 
-_WANTED_LOOKS = 60_000
+_WANTED_LOOKS = 80_000
 """Coordinates times steps: half of them, of canaries left out, show a noise / 1.05 (see the README)."""
-_FEWEST, _MOST = 2000, 8000
+_FEWEST, _MOST = 1000, 8000
 
 
 @dataclass(frozen=True)

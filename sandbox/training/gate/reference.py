@@ -1,7 +1,7 @@
 """Are the clipped sums what the definition of DP-SGD gives, on the same units at the same weights?
 
-Some steps, which the training cannot foresee, are repeated with `Plain`, the engine that holds every
-record's gradient, on rows chosen here from the units' codes: each unit's first ones, up to its limit.
+Some steps, which the training cannot foresee, are repeated with every record's whole gradient, on rows
+chosen here from the units' codes: each unit's first ones, up to its limit.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _WORK = 2**27
 """Gradient floats spent on repeating steps; one step is repeated whatever it takes, and no more than three."""
+_AT_ONCE = 2**22
 _FAR = 0.05
 _APART = 1e-4
 """How far from the reference in norm, in clips: in all, and for each unit of the step. Float32 sums in
@@ -38,9 +39,12 @@ class Reference:
         self._model, self._loss, self._features, self._target = model, loss, features, target
         self._order = np.argsort(codes, kind="stable")
         self._sorted = codes[self._order]
-        self._names = np.unique(codes)
+        self._names, sizes = np.unique(codes, return_counts=True)
         self._most_rows, self._clip = most_rows, clip
         size = sum(weight.numel() for weight in model.weights.values())
+        self._at_once = max(
+            1, min(_AT_ONCE // max(1, size), model.at_once, 256) // min(most_rows, int(sizes.max()))
+        )
         many = int(np.clip(_WORK // max(1, int(size * batch)), 1, 3))
         self._chosen = {1 + int(s) for s in generator.choice(steps, min(many, steps), replace=False)}
         self._worst = 0.0
@@ -75,20 +79,30 @@ class Reference:
     def _sums(self, drawn: Whole, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         import torch
 
-        from sandbox.training.engines import Plain
-
-        engine = Plain(self._model, self._loss)
         sums = {name: torch.zeros_like(weight) for name, weight in self._model.weights.items()}
         here = {name: weights[name].detach() for name in sums}
-        at_once = max(1, engine.records_at_once // self._most_rows)
-        for start in range(0, len(drawn), at_once):
-            of_units = [self._rows(unit) for unit in drawn[start : start + at_once]]
-            rows = torch.from_numpy(np.concatenate(of_units))
-            owners = torch.from_numpy(np.repeat(np.arange(len(of_units)), [len(r) for r in of_units]))
-            features = {name: tensor[rows] for name, tensor in self._features.items()}
-            for name, total in engine.sums(here, features, self._target[rows], owners, self._clip).items():
+        for start in range(0, len(drawn), self._at_once):
+            rows = [self._rows(unit) for unit in drawn[start : start + self._at_once]]
+            for name, total in self._clipped(rows, here).items():
                 sums[name] += total
         return sums
+
+    def _clipped(self, rows: list[Whole], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Mean within each unit, then at most the clip long, then the sum; nothing here is the engines' own."""
+        import torch
+
+        from sandbox.training.gradients import record_gradients
+
+        chosen = torch.from_numpy(np.concatenate(rows))
+        features = {name: tensor[chosen] for name, tensor in self._features.items()}
+        each = record_gradients(self._model, features, self._target[chosen], self._loss, weights)
+        shares = torch.zeros(len(rows), len(chosen))
+        shares[np.repeat(np.arange(len(rows)), [len(r) for r in rows]), np.arange(len(chosen))] = 1.0
+        shares /= shares.sum(1, keepdim=True)
+        means = {name: shares @ gradient.reshape(len(chosen), -1) for name, gradient in each.items()}
+        lengths = torch.stack([mean.square().sum(1) for mean in means.values()]).sum(0).sqrt()
+        scales = torch.minimum(torch.ones(()), self._clip / lengths.clamp_min(1e-12))
+        return {name: (scales @ mean).view_as(weights[name]) for name, mean in means.items()}
 
     def _rows(self, unit: int) -> Whole:
         low, high = np.searchsorted(self._sorted, [self._names[unit], self._names[unit] + 1])

@@ -27,7 +27,7 @@ _KEPT = 1024
 _KEPT_STEPS = 768
 _MOST_TENSORS = 48
 _LAGS = 8
-_EDGES = np.linspace(-5.5, 5.5, 441)
+_EDGES = np.arange(-220, 221) / 40
 _FULL = 2**25
 """Coordinates looked at for shape and neighbours; every coordinate of every step counts for its size."""
 
@@ -90,7 +90,8 @@ class Residuals:
             self._across = np.array(found) + (self._across if len(self._across) else 0.0)
 
     def _look(self, name: str, values: Numbers) -> None:
-        self._counts += np.bincount(np.searchsorted(_EDGES, values), minlength=len(self._counts))
+        places = np.clip(np.floor(values * 40) + 221, 0, len(_EDGES)).astype(np.int64)
+        self._counts += np.bincount(places, minlength=len(self._counts))
         for lag in {1, 2, self._shapes[name][-1] if self._shapes[name] else 1}:
             blocks = len(values) // (2 * lag)
             if blocks:

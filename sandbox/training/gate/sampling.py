@@ -20,17 +20,19 @@ _MOST_UNITS = 2**20
 
 
 class Draws:
-    """Watches who is drawn, step by step; of the real units only."""
+    """Watches who is drawn, step by step. `planted` is how many canaries are drawn along with the people."""
 
-    def __init__(self, units: int, rate: float) -> None:
-        self._units, self._rate = units, rate
+    def __init__(self, units: int, rate: float, planted: int = 0) -> None:
+        self._units, self._rate, self._everybody = units, rate, units + planted
         self._last_drawn = np.full(units, -1, np.int32)
         self._times = np.zeros(min(units, _MOST_UNITS), np.int32)
         self._sizes: list[int] = []
+        self._whole: list[int] = []
         self._shared: list[int] = []
         self._twice = self._strange = False
 
-    def note(self, drawn: Whole) -> None:
+    def note(self, drawn: Whole, planted: int = 0) -> None:
+        """The people of a step, and how many canaries were drawn with them."""
         step = len(self._sizes)
         if len(drawn) and not 0 <= drawn.min() <= drawn.max() < self._units:
             self._strange = True
@@ -39,6 +41,7 @@ class Draws:
         self._last_drawn[drawn] = step
         np.add.at(self._times, drawn[drawn < len(self._times)], 1)
         self._sizes.append(len(drawn))
+        self._whole.append(len(drawn) + planted)
         self._twice |= len(drawn) > 1 and bool((np.diff(np.sort(drawn)) == 0).any())
 
     def checks(self, generator: np.random.Generator) -> list[Check]:
@@ -52,7 +55,9 @@ class Draws:
             everyone = all(size == self._units for size in self._sizes)
             return [*known, exact("sampling rate", everyone, "not everybody was drawn in every step")]
         steps, sizes = len(self._sizes), np.array(self._sizes)
-        size_scores = self._scores(sizes, self._units, generator)
+        sizes_of = ((sizes, self._units), (np.array(self._whole), self._everybody))
+        empty = tails.binomial(int((sizes == 0).sum()), steps, (1 - self._rate) ** self._units)
+        spread = [_dispersion(self._scores(found, n, generator)) for found, n in sizes_of]
         time_scores = self._scores(self._times.astype(np.int64), steps, generator)
         return [
             *known,
@@ -61,7 +66,7 @@ class Draws:
                 "units were drawn more or less often than claimed",
             ),
             Check(
-                "batch sizes", "records", _dispersion(size_scores),
+                "batch sizes", "records", tails.least([empty, *spread]),
                 "batch sizes are not those of Poisson sampling",
             ),
             Check(

@@ -74,7 +74,7 @@ class Witness:
         self._places = np.flatnonzero(canaries.included)
         self._weights = Residuals(shapes, claim.steps, generator)
         self._canaries = Residuals({NAME: (len(canaries),)}, claim.steps, generator)
-        self._draws = Draws(claim.units, claim.rate)
+        self._draws = Draws(claim.units, claim.rate, len(self._places))
         coordinates = sum(int(np.prod(shape)) for shape in shapes.values()) + len(canaries)
         worth = Grid.of(claim.clip, coordinates).inner_clip / claim.clip
         self._scores = Scores(canaries.included, claim.rate, claim.noise, worth)
@@ -93,7 +93,7 @@ class Witness:
         self._sound &= bool((planted < len(self._places)).all())
         if not self._sound:
             return
-        self._draws.note(step.drawn[step.drawn < step.units])
+        self._draws.note(step.drawn[step.drawn < step.units], len(planted))
         self._canaries.note({NAME: added.pop(NAME)})
         self._weights.note(added)
         sums, noised = (_flat(values[NAME]) / self._claim.clip for values in (step.sums, step.noised))

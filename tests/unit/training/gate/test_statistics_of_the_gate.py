@@ -221,7 +221,7 @@ def test_false_refusals_are_shared_out_below_one_in_a_million():
 
 
 def test_few_steps_get_more_canaries():
-    assert [how_many(steps) for steps in (1, 10, 60, 10_000)] == [8000, 6000, 2000, 2000]
+    assert [how_many(steps) for steps in (1, 20, 60, 10_000)] == [8000, 4000, 1334, 1000]
 
 
 def test_what_is_said_of_a_p_value_outside_is_its_class_alone():
