@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
-from sandbox.errors import Refused
+from typing import TYPE_CHECKING
+
+from sandbox.errors import NDLError, Refused
 from sandbox.lifecycle import IncidentState
-from sandbox.records import Event, Incident, Submission
+from sandbox.records import Event, Incident, NoiseMark, Submission, TrainingRun
 from sandbox.roles import Person, Role, must_not_be_own
-from sandbox.storage import Store
+from sandbox.storage import Store, Transaction
+
+if TYPE_CHECKING:
+    from sandbox.training.gate.gate import Judgement
+
+CODE = "kept back by the release gate"
+
+
+class KeptBack(NDLError):
+    """The release gate does not let this model be registered."""
+
+    def __init__(self, judgement: Judgement) -> None:
+        self.judgement = judgement
+        super().__init__(judgement.sentence)
+
+
+def judged(store: Store, run: TrainingRun, judgement: Judgement, person: Person) -> None:
+    """Keeps what the gate said of a run; raises KeptBack when it said no."""
+    with store.transaction() as tx:
+        event = Event(person.name, "gate.judge", run.id, details=judgement.said)
+        tx.add(NoiseMark(run.id, judgement.signs), event)
+    if judgement.failed:
+        raise KeptBack(judgement)
+
+
+def opened(tx: Transaction, run: TrainingRun, judgement: Judgement, person: Person) -> None:
+    """Opens the incident of a run that did not pass."""
+    incident = Incident(
+        id=run.id, submission=run.submission, test=judgement.failed[0].name, sentence=judgement.sentence,
+        tests=judgement.said, state=IncidentState.OPEN, opened_at=tx.clock(),
+    )  # fmt: skip
+    tx.add(incident, Event(person.name, "incident.open", run.id, incident.sentence))
 
 
 def resolve(store: Store, incident: str, person: Person, reason: str) -> Incident:

@@ -20,13 +20,12 @@ from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError, Refused
 from sandbox.jobs import claims
 from sandbox.jobs.presence import Hand
-from sandbox.lifecycle import ChargeState, IncidentState, RunState, Standing, SubmissionState
+from sandbox.lifecycle import ChargeState, RunState, Standing, SubmissionState
 from sandbox.privacy import accounting, ledger
 from sandbox.records import (
     Charge,
     Dataset,
     Event,
-    Incident,
     Json,
     ModelVersion,
     NoiseMark,
@@ -66,22 +65,11 @@ class TrainingFailed(NDLError):
     def __init__(self, run: str, code: str) -> None:
         self.code = code
         todo = "An operator finds where it stopped in the run's record."
-        if code == _KEPT_BACK:
+        if code == incidents.CODE:
             todo = f"An overseer looks into it: ndl incident show {run}"
         super().__init__(
             f"The training {run} failed ({code}) and gave no model; the steps that ran are charged.\n{todo}"
         )
-
-
-_KEPT_BACK = "kept back by the release gate"
-
-
-class _KeptBack(NDLError):
-    """The release gate does not let this model be registered."""
-
-    def __init__(self, judgement: Judgement) -> None:
-        self.judgement = judgement
-        super().__init__(judgement.sentence)
 
 
 def train(
@@ -154,16 +142,10 @@ def _train(
             )  # fmt: skip
             charge = ledger.settle(store, charge.id, charge.event, person.name)
             hand.check()
-            _judged(store, run, judgement, person)
+            incidents.judged(store, run, judgement, person)
             certificate = certify(
-                chosen,
-                card,
-                dataset,
-                charge,
-                submission.graph,
-                judgement.certified,
-                _charged_again(store, run),
-            )
+                chosen, card, dataset, charge, submission.graph, judgement.certified, _charged_again(store, run),
+            )  # fmt: skip
             registered = registry.register(
                 settings, run=run.id, submission=submission, dataset=dataset, card=card,
                 graph=model.graph_with(weights), certificate=certificate,
@@ -366,15 +348,6 @@ def _learn(
     return weights, gate.judge(weights, [mark.signs for mark in store.all(NoiseMark)])
 
 
-def _judged(store: Store, run: TrainingRun, judgement: Judgement, person: Person) -> None:
-    """Keeps what the gate said; raises when it said no."""
-    with store.transaction() as tx:
-        event = Event(person.name, "gate.judge", run.id, details=judgement.said)
-        tx.add(NoiseMark(run.id, judgement.signs), event)
-    if judgement.failed:
-        raise _KeptBack(judgement)
-
-
 def _fail(
     store: Store, run: TrainingRun, submission: Submission, person: Person, error: BaseException
 ) -> str:
@@ -385,9 +358,8 @@ def _fail(
         if tx.get(TrainingRun, run.id).state is not RunState.RESERVED:
             return code  # taken for dead: somebody else trains it now
         tx.change(TrainingRun, run.id, event, **_failed(code, where, store))
-        if isinstance(error, _KeptBack):
-            opened = _incident(store, run, submission, error.judgement)
-            tx.add(opened, Event(person.name, "incident.open", run.id, opened.sentence))
+        if isinstance(error, incidents.KeptBack):
+            incidents.opened(tx, run, error.judgement, person)
         tx.change(
             Submission,
             submission.id,
@@ -396,18 +368,6 @@ def _fail(
             note=f"training failed: {code}",
         )
     return code
-
-
-def _incident(store: Store, run: TrainingRun, submission: Submission, judgement: Judgement) -> Incident:
-    return Incident(
-        id=run.id,
-        submission=submission.id,
-        test=judgement.failed[0].name,
-        sentence=judgement.sentence,
-        tests=judgement.said,
-        state=IncidentState.OPEN,
-        opened_at=store.clock(),
-    )
 
 
 def _failed(code: str, where: list[str], store: Store) -> Json:
@@ -423,8 +383,8 @@ def _code(error: BaseException) -> str:
         return "weights not finite"
     if isinstance(error, KeyboardInterrupt):
         return "stopped"
-    if isinstance(error, _KeptBack):
-        return _KEPT_BACK
+    if isinstance(error, incidents.KeptBack):
+        return incidents.CODE
     return "refused" if isinstance(error, NDLError) else "crashed"
 
 

@@ -217,12 +217,12 @@ def never_canaries(units, rate, rng):
 
 def canaries_less_often(units, rate, rng):
     drawn = RIGHT_DRAW(units, rate, rng)
-    return drawn[(drawn < 1000) | (rng.random(len(drawn)) < 0.9)]
+    return drawn[(drawn < 1000) | (rng.random(len(drawn)) < 0.8)]
 
 
 def people_oftener(units, rate, rng):
-    drawn = RIGHT_DRAW(units, 1.15 * rate, rng)
-    return drawn[(drawn < 1000) | (rng.random(len(drawn)) < 1 / 1.15)]
+    drawn = RIGHT_DRAW(units, 1.25 * rate, rng)
+    return drawn[(drawn < 1000) | (rng.random(len(drawn)) < 1 / 1.25)]
 
 
 def the_first_oftener(units, rate, rng):
@@ -233,7 +233,7 @@ def the_first_oftener(units, rate, rng):
 
 SAMPLERS = {
     "twice the sampling rate": lambda n, q, rng: RIGHT_DRAW(n, 2 * q, rng),
-    "a tenth more than the sampling rate": lambda n, q, rng: RIGHT_DRAW(n, 1.1 * q, rng),
+    "a fifth more than the sampling rate": lambda n, q, rng: RIGHT_DRAW(n, 1.2 * q, rng),
     "shuffling sold as Poisson sampling": Shuffled(),
     "batches of a fixed size": fixed_size,
     "the same batch in every step": TheSame(),
@@ -257,7 +257,7 @@ def test_empty_batches_that_are_drawn_again_are_kept_back(monkeypatch):
         return drawn if (drawn < 30).any() else until_somebody(units, rate, rng)
 
     monkeypatch.setattr(loop, "draw", until_somebody)
-    assert case(units=30, rate=0.03, steps=80).run().failed
+    assert case(units=30, rate=0.03, steps=140).run().failed
 
 
 def no_clip(squares, _clip):
@@ -427,6 +427,8 @@ CLEAN = {
 
 @pytest.mark.parametrize("name", CLEAN)
 def test_a_right_training_passes_and_proves_no_more_than_it_claims(name):
-    judged = case(**CLEAN[name]).run()
+    right = case(**CLEAN[name])
+    judged = right.run()
     assert judged.failed == []
-    assert 0 <= judged.bounds.formal <= judged.certified["epsilon_audited_gaussian"] + 1e-9
+    bounds = judged.bounds
+    assert max(bounds.formal, bounds.gaussian) < right.plan.epsilon

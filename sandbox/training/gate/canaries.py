@@ -24,8 +24,9 @@ _FEWEST, _MOST = 1000, 8000
 
 @dataclass(frozen=True)
 class Bounds:
-    """What guessing from the noised coordinates proves, at 95 % confidence."""
+    """What guessing from the noised coordinates of so many steps proves, at 95 % confidence."""
 
+    steps: int
     canaries: int
     guesses: int
     right: int
@@ -112,6 +113,7 @@ class Scores:
         half = guesses // 2
         right = int((~self._included[order[:half]]).sum() + self._included[order[n - half :]].sum())
         return Bounds(
+            steps=self._steps,
             canaries=n,
             guesses=2 * half,
             right=right,

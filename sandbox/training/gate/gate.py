@@ -79,6 +79,7 @@ class Judgement:
             "audit_confidence": CONFIDENCE,
             "audit_canaries": self.bounds.canaries,
             "audit_guesses": self.bounds.guesses,
+            "audit_steps": self.bounds.steps,
             "gate": f"passed {len(self.checks)} checks",
         }
 

@@ -104,8 +104,8 @@ def test_a_training_that_breaks_its_promise_gives_no_model_keeps_its_charge_and_
     incidents.resolve(clinic.store, run.id, clinic.person("omar"), "The noise was too small; mended.")
     certificate = clinic.store.get(TrainingRun, clinic.train(submission).run).certificate
     assert len(clinic.store.all(Charge)) == 2
-    assert 0 <= certificate["epsilon_audited"] <= certificate["epsilon_audited_gaussian"]
-    assert certificate["epsilon_audited"] < certificate["epsilon"]
+    assert 0 <= certificate["epsilon_audited"] < certificate["epsilon"]
+    assert 0 <= certificate["epsilon_audited_gaussian"] < certificate["epsilon"]
     assert certificate["audit_canaries"] >= 1000
     assert certificate["gate"].startswith("passed ")
 
