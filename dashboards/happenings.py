@@ -20,6 +20,8 @@ WORDS = {
     "model.decide": "decided about",
     "evaluation.finish": "evaluated",
     "evaluation.postpone": "put off evaluating",
+    "results.archive": "archived the results of waves before",
+    "results.export": "exported the results of",
     "incident.open": "kept back a model:",
     "incident.resolve": "resolved the incident of",
     "job.retry": "had tried again",

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -150,8 +150,9 @@ def results(store):
     """Every result there is, with its numbers, under its key."""
     with store.reading() as view:
         found = {e.id: [e.failure] for e in view.all(Evaluation)}
-        for row in view.connection.execute(sa.select(tables.measurements)).mappings():
-            found[row["evaluation"]].append(list(row.values()))
+        for version in {e.model_version for e in view.all(Evaluation)}:
+            for evaluation, measurement in view.measurements(version):
+                found[evaluation.id].append([evaluation.id, *asdict(measurement).values()])
         found |= {d.id: d.reason for d in view.all(Decision)}
     return found
 

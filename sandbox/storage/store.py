@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sandbox import audit
 from sandbox.errors import NotFound, Unfit
 from sandbox.records import Evaluation, Event, Measurement
-from sandbox.storage import tables
+from sandbox.storage import results, tables
 from sandbox.storage.engine import open_engine
 from sandbox.storage.migrate import upgrade
 
@@ -89,7 +89,8 @@ class Transaction:
 
     def get(self, kind: type[T], key: str) -> T:
         table = tables.OF_RECORD[kind]
-        row = self.connection.execute(sa.select(table).where(_key(table) == key)).one_or_none()
+        query = sa.select(*tables.columns(kind)).where(_key(table) == key)
+        row = self.connection.execute(query).one_or_none()
         if row is None:
             known = self.connection.scalars(sa.select(_key(table)).order_by(*self._by(_key(table))).limit(20))
             raise NotFound(_words(kind), key, known)
@@ -97,7 +98,7 @@ class Transaction:
 
     def all(self, kind: type[T], **equal: object) -> list[T]:
         table = tables.OF_RECORD[kind]
-        query = sa.select(table).where(*(table.c[name] == value for name, value in equal.items()))
+        query = sa.select(*tables.columns(kind)).where(*(table.c[n] == value for n, value in equal.items()))
         rows = self.connection.execute(query.order_by(*self._by(_key(table))))
         return [kind(**row._mapping) for row in rows]
 
@@ -118,30 +119,26 @@ class Transaction:
         self, evaluation: Evaluation, measurements: Iterable[Measurement], event: Event
     ) -> None:
         """Stores one evaluation with its measurements; raises IntegrityError when it is done already."""
-        self.add(evaluation, event)
-        rows = [{"evaluation": evaluation.id, **asdict(m)} for m in measurements]
-        if rows:
-            self.connection.execute(sa.insert(tables.measurements), rows)
+        results.record(self.connection, evaluation, measurements)
+        self.log(event)
 
     def measurements(
         self, model_version: str, wave: str | None = None, name: str | None = None
     ) -> list[tuple[Evaluation, Measurement]]:
         """The measurements of a model version, with their evaluations, ordered by wave, evaluator and name;
         those on one wave or of one name, if given."""
-        e, m = tables.OF_RECORD[Evaluation], tables.measurements
-        query = sa.select(e, m).join(m, m.c.evaluation == e.c.id).where(e.c.model_version == model_version)
-        if wave is not None:
-            query = query.where(e.c.wave == wave)
-        if name is not None:
-            query = query.where(m.c.name == name)
-        query = query.order_by(*self._by(e.c.wave, e.c.evaluator, m.c.name, m.c.group, m.c.feature))
-        width = len(e.c)
-        result = []
-        for row in self.connection.execute(query):
-            values = dict(zip(m.c.keys(), row[width:], strict=True))
-            values.pop("evaluation")
-            result.append((Evaluation(*row[:width]), Measurement(**values)))
-        return result
+        found = results.history(self.connection, model_version, wave, name)
+        return sorted(found, key=lambda one: (one[0].wave, one[0].evaluator, *_series_of(one[1])))
+
+    def latest(
+        self, model_version: str | None = None, name: str | None = None, group: str | None = ""
+    ) -> list[results.Newest]:
+        """The newest value of every series, or of one model version, name and group (None: all groups)."""
+        return results.latest(self.connection, model_version, name, group)
+
+    def weekly(self, model_version: str, name: str, group: str = "", feature: str = "") -> list[results.Week]:
+        """A series by week, oldest first; kept when the values themselves are archived."""
+        return results.weekly(self.connection, model_version, name, group, feature)
 
     def put_tally(self, key: str, content: bytes) -> None:
         """Keeps a tally's bytes; the same key twice keeps the first: a tally is a function of its key."""
@@ -177,6 +174,10 @@ class Transaction:
         if self.connection.dialect.name == "sqlite":
             return list(texts)
         return [text.collate("C") for text in texts]
+
+
+def _series_of(m: Measurement) -> tuple[str, str, str]:
+    return m.name, m.group, m.feature
 
 
 def _key(table: sa.Table) -> sa.Column[Any]:

@@ -1,4 +1,4 @@
-"""The tables: one for each record of sandbox.records, column for field, plus four of our own."""
+"""The tables: one for each record of sandbox.records, column for field, plus our own."""
 
 from __future__ import annotations
 
@@ -60,10 +60,16 @@ def _column(name: str, annotation: Any, *, key: bool) -> sa.Column[Any]:
     return sa.Column(name, _TYPES[kind], primary_key=key, nullable=nullable)
 
 
-def _table(name: str, record: type) -> sa.Table:
+def _table(name: str, record: type, *own: sa.schema.SchemaItem) -> sa.Table:
+    """One column for each field, then columns of our own, which no record shows."""
     hints = typing.get_type_hints(record)
     names = [f.name for f in fields(record)]
-    return sa.Table(name, metadata, *(_column(n, hints[n], key=n == names[0]) for n in names))
+    return sa.Table(name, metadata, *(_column(n, hints[n], key=n == names[0]) for n in names), *own)
+
+
+def columns(record: type) -> list[sa.Column[Any]]:
+    """The columns of a record's table that are its fields, in their order."""
+    return [OF_RECORD[record].c[f.name] for f in fields(record)]
 
 
 OF_RECORD: dict[type, sa.Table] = {
@@ -76,7 +82,12 @@ OF_RECORD: dict[type, sa.Table] = {
     records.Incident: _table("incidents", records.Incident),
     records.NoiseMark: _table("noise_marks", records.NoiseMark),
     records.ModelVersion: _table("model_versions", records.ModelVersion),
-    records.Evaluation: _table("evaluations", records.Evaluation),
+    records.Evaluation: _table(
+        "evaluations",
+        records.Evaluation,
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.UniqueConstraint("number", name="evaluations_by_number"),
+    ),
     records.Finding: _table("findings", records.Finding),
     records.Decision: _table("decisions", records.Decision),
     records.Release: _table("releases", records.Release),
@@ -84,18 +95,73 @@ OF_RECORD: dict[type, sa.Table] = {
     records.Worker: _table("workers", records.Worker),
 }
 
+
+def _numbers() -> list[sa.Column[Any]]:
+    """A value with what stands behind it; NULL unless its status is ok."""
+    bounds = [sa.Column(name, sa.Float) for name in ("value", "low", "high")]
+    return [
+        *bounds,
+        sa.Column("n", sa.BigInteger, nullable=False),
+        sa.Column("status", sa.String, nullable=False),
+    ]
+
+
+_OWNER = ("model_version", "evaluator", "name", "group", "feature")
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    *(sa.Column(name, sa.String, nullable=False) for name in _OWNER),
+    sa.UniqueConstraint(*_OWNER, name="series_once"),
+)
+
 measurements = sa.Table(
     "measurements",
     metadata,
-    sa.Column("evaluation", sa.ForeignKey("evaluations.id"), primary_key=True),
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("group", sa.String, primary_key=True),
-    sa.Column("feature", sa.String, primary_key=True),
-    sa.Column("value", sa.Float),
-    sa.Column("low", sa.Float),
-    sa.Column("high", sa.Float),
-    sa.Column("n", sa.Integer, nullable=False),
-    sa.Column("status", sa.String, nullable=False),
+    sa.Column("evaluation", sa.ForeignKey("evaluations.number"), primary_key=True),
+    sa.Column("series", sa.ForeignKey("series.id"), primary_key=True),
+    *_numbers(),
+    sa.CheckConstraint("(value IS NOT NULL) = (status = 'ok')", name="a_number_or_a_status"),
+    sqlite_with_rowid=False,
+)
+
+latest = sa.Table(
+    "latest",
+    metadata,
+    sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("evaluation", sa.Integer, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    *_numbers(),
+)
+
+weekly = sa.Table(
+    "weekly",
+    metadata,
+    *(
+        sa.Column(name, sa.Integer, primary_key=True, autoincrement=False)
+        for name in ("series", "week", "version")
+    ),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("waves", "known")),
+    *(sa.Column(name, sa.Float, nullable=False) for name in ("total", "least", "most")),
+    sqlite_with_rowid=False,
+)
+
+archives = sa.Table(
+    "archives",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("folder", sa.String, nullable=False),
+    sa.Column("manifest", sa.JSON, nullable=False),
+    sa.Column("written_at", UtcDateTime, nullable=False),
+    sa.Column("written_by", sa.String, nullable=False),
+)
+
+archived = sa.Table(
+    "archived",
+    metadata,
+    sa.Column("evaluation", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("archive", sa.String, nullable=False),
 )
 
 tallies = sa.Table(
@@ -136,6 +202,8 @@ sa.Index("incidents_by_submission", OF_RECORD[records.Incident].c.submission)
 sa.Index("findings_by_model", OF_RECORD[records.Finding].c.model_version)
 
 APPEND_ONLY = (
-    "audit", "evaluations", "measurements", "decisions", "releases", "tallies", "admitted_graphs", "noise_marks",
+    "audit", "evaluations", "series", "measurements", "decisions", "releases", "tallies", "admitted_graphs",
+    "noise_marks", "archives", "archived",
 )  # fmt: skip
-"""Tables whose rows never change or go: triggers in the database itself refuse it."""
+"""Tables whose rows never change or go: triggers in the database itself refuse it. The one exception: values of an
+evaluation that is in an archive may go."""

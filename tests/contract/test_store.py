@@ -22,6 +22,7 @@ from sandbox.records import (
     Finding,
     Measurement,
     ModelVersion,
+    NoiseMark,
     Release,
     Submission,
     Wave,
@@ -139,6 +140,10 @@ def fill_history(store):
         tx.add_evaluation(evaluation(), [Measurement("auc", 0.7, 100)], event())
         tx.put_tally("k", b"content")
         tx.add(Release("r", "m", "m/1", {}, NOON, "omar"), event())
+        archive = {"id": "a", "folder": "x", "manifest": {}, "written_at": NOON, "written_by": "omar"}
+        tx.connection.execute(sa.insert(tables.archives).values(archive))
+        tx.connection.execute(sa.insert(tables.archived).values(evaluation=99, archive="a"))
+        tx.add(NoiseMark("run", "ab"), event())
         tx.add(AdmittedGraph("ab" * 32, "graphs/x", {}, {"recipe": "mlp"}, NOON), event())
 
 

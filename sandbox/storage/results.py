@@ -1,0 +1,247 @@
+"""How are the values of evaluations kept small and found fast? Written once, read by model, newest or week.
+
+A value is a row of numbers: which evaluation, which series, the value with its interval, how many cases. A
+series is one line of a chart: a model version, an evaluator, a measure, a group and a feature, written out
+once. `latest` holds the newest value of each series and `weekly` a summary of each week's; both are made from
+the values in the same transaction and can be made again, the values themselves are never changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sandbox.records import Evaluation, Measurement, Wave
+from sandbox.storage import tables
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+Key = tuple[str, str, str]
+"""Name, group and feature."""
+
+_NUMBERS = ("value", "low", "high", "n", "status")
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest value of a series: that of its newest wave, by the newest evaluator version."""
+
+    model_version: str
+    evaluator: str
+    wave: str
+    day: date
+    measurement: Measurement
+
+
+@dataclass(frozen=True)
+class Week:
+    """What a series was in one week, which starts on a Monday; `mean` is None where no wave had a value."""
+
+    start: date
+    waves: int
+    mean: float | None
+    least: float | None
+    most: float | None
+
+
+def record(connection: sa.Connection, evaluation: Evaluation, measured: Iterable[Measurement]) -> None:
+    """Stores one evaluation with its values; raises IntegrityError when it is done already."""
+    evaluations = tables.OF_RECORD[Evaluation]
+    last = connection.scalar(sa.select(sa.func.max(evaluations.c.number))) or 0
+    values = {c.name: getattr(evaluation, c.name) for c in tables.columns(Evaluation)}
+    connection.execute(sa.insert(evaluations).values(number=last + 1, **values))
+    held = [_as_number_or_status(m) for m in measured]
+    if not held:
+        return
+    known = _series(connection, evaluation, held)
+    rows = [
+        {"series": known[m.name, m.group, m.feature], "evaluation": last + 1}
+        | {name: getattr(m, name) for name in _NUMBERS}
+        for m in held
+    ]
+    connection.execute(sa.insert(tables.measurements), rows)
+    day = _day_of(connection, evaluation)
+    _renew_latest(connection, rows, day, evaluation.evaluator_version)
+    _sum_week(connection, rows, day, evaluation.evaluator_version)
+
+
+def history(
+    connection: sa.Connection, model_version: str, wave: str | None = None, name: str | None = None
+) -> list[tuple[Evaluation, Measurement]]:
+    """The values of a model version with their evaluations, in no order; on one wave or of one name, if given."""
+    e, s, m = tables.OF_RECORD[Evaluation], tables.series, tables.measurements
+    evaluations = sa.select(e.c.number, *tables.columns(Evaluation)).where(e.c.model_version == model_version)
+    series = sa.select(s.c.id, s.c.name, s.c.group, s.c.feature).where(s.c.model_version == model_version)
+    if wave is not None:
+        evaluations = evaluations.where(e.c.wave == wave)
+    if name is not None:
+        series = series.where(s.c.name == name)
+    done = {row[0]: Evaluation(*row[1:]) for row in connection.execute(evaluations)}
+    called = {row[0]: tuple(row[1:]) for row in connection.execute(series)}
+    # names are looked up here, not joined there: a row is then seven numbers and a short word
+    values = (
+        sa.select(m.c.evaluation, m.c.series, *(m.c[number] for number in _NUMBERS))
+        .join(e, m.c.evaluation == e.c.number)
+        .where(e.c.model_version == model_version)
+    )
+    if wave is not None:
+        values = values.where(e.c.wave == wave)
+    if name is not None:
+        values = values.where(
+            m.c.series.in_(sa.select(s.c.id).where(s.c.model_version == model_version, s.c.name == name))
+        )
+    found = []
+    for number, line, value, low, high, n, status in connection.execute(values).all():
+        measure, group, feature = called[line]
+        found.append((done[number], Measurement(measure, value, n, low, high, group, feature, status)))
+    return found
+
+
+def latest(
+    connection: sa.Connection,
+    model_version: str | None = None,
+    name: str | None = None,
+    group: str | None = "",
+) -> list[Newest]:
+    """The newest value of every series, or of one model version, name and group; `group` None means all."""
+    t, s, e = tables.latest, tables.series, tables.OF_RECORD[Evaluation]
+    query = (
+        sa.select(s.c.model_version, s.c.evaluator, e.c.wave, t.c.day, *(t.c[n] for n in _NUMBERS))
+        .add_columns(s.c.name, s.c.group, s.c.feature)
+        .join(s, s.c.id == t.c.series)
+        .join(e, e.c.number == t.c.evaluation)
+    )
+    for column, wanted in ((s.c.model_version, model_version), (s.c.name, name), (s.c.group, group)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return [
+        Newest(model, evaluator, wave, day, Measurement(called, value, n, low, high, of, feature, status))
+        for model, evaluator, wave, day, value, low, high, n, status, called, of, feature
+        in connection.execute(query)
+    ]  # fmt: skip
+
+
+def weekly(
+    connection: sa.Connection, model_version: str, name: str, group: str = "", feature: str = ""
+) -> list[Week]:
+    """A series by week, oldest first, each by the newest evaluator version that saw it; kept for ever."""
+    t, s = tables.weekly, tables.series
+    wanted = {"model_version": model_version, "name": name, "group": group, "feature": feature}
+    query = (
+        sa.select(t.c.week, t.c.waves, t.c.known, t.c.total, t.c.least, t.c.most)
+        .join(s, s.c.id == t.c.series)
+        .where(*(s.c[column] == value for column, value in wanted.items()))
+        .order_by(t.c.week, t.c.version)
+    )
+    by_week = {row.week: row for row in connection.execute(query)}
+    return [
+        Week(
+            date.fromordinal(row.week), row.waves, row.total / row.known if row.known else None,
+            row.least if row.known else None, row.most if row.known else None,
+        )
+        for row in by_week.values()
+    ]  # fmt: skip
+
+
+def _as_number_or_status(m: Measurement) -> Measurement:
+    """A value that is no finite number is the status `undefined`; a bound that is none is absent."""
+    if m.value is None or not math.isfinite(m.value):
+        return replace(
+            m, value=None, low=None, high=None, status="undefined" if m.status == "ok" else m.status
+        )
+    if m.status != "ok":
+        raise ValueError(f"the measurement {m.name!r} has a value and the status {m.status!r}")
+    low, high = (None if b is None or not math.isfinite(b) else b for b in (m.low, m.high))
+    return replace(m, low=low, high=high)
+
+
+def _series(connection: sa.Connection, evaluation: Evaluation, held: list[Measurement]) -> Mapping[Key, int]:
+    """The numbers of these measurements' series; those never seen get the next ones."""
+    s = tables.series
+    owner = {"model_version": evaluation.model_version, "evaluator": evaluation.evaluator}
+    query = sa.select(s.c.name, s.c.group, s.c.feature, s.c.id)
+    rows = connection.execute(query.where(*(s.c[column] == value for column, value in owner.items())))
+    known: dict[Key, int] = {(name, group, feature): number for name, group, feature, number in rows}
+    new = [key for key in dict.fromkeys((m.name, m.group, m.feature) for m in held) if key not in known]
+    if new:
+        last = connection.scalar(sa.select(sa.func.max(s.c.id))) or 0
+        known |= {key: last + at for at, key in enumerate(new, 1)}
+        added = [
+            {"id": known[key], **owner, **dict(zip(("name", "group", "feature"), key, strict=True))}
+            for key in new
+        ]
+        connection.execute(sa.insert(s), added)
+    return known
+
+
+def _day_of(connection: sa.Connection, evaluation: Evaluation) -> date:
+    """The day of the evaluation's wave; the day it was done, where the wave is not ours."""
+    waves = tables.OF_RECORD[Wave]
+    day = connection.scalar(sa.select(waves.c.day).where(waves.c.id == evaluation.wave))
+    return evaluation.finished_at.date() if day is None else day
+
+
+def _renew_latest(connection: sa.Connection, rows: list[dict[str, Any]], day: date, version: int) -> None:
+    rows = [{**row, "day": day, "version": version} for row in rows]
+    connection.execute(_newest_wins(connection.dialect.name), rows)
+
+
+@cache
+def _newest_wins(dialect: str) -> sa.Insert:
+    t = tables.latest
+    insert = _insert(dialect, t)
+    changed = {name: insert.excluded[name] for name in ("evaluation", "day", "version", *_NUMBERS)}
+    newer = sa.or_(
+        t.c.day < insert.excluded.day,
+        sa.and_(t.c.day == insert.excluded.day, t.c.version <= insert.excluded.version),
+    )
+    return insert.on_conflict_do_update(index_elements=[t.c.series], set_=changed, where=newer)
+
+
+def _sum_week(connection: sa.Connection, rows: list[dict[str, Any]], day: date, version: int) -> None:
+    monday = (day - timedelta(days=day.weekday())).toordinal()
+    connection.execute(_adds_up(connection.dialect.name), [_in_week(row, monday, version) for row in rows])
+
+
+@cache
+def _adds_up(dialect: str) -> sa.Insert:
+    t = tables.weekly
+    insert = _insert(dialect, t)
+    new = insert.excluded
+    changed = {
+        "waves": t.c.waves + new.waves, "known": t.c.known + new.known, "total": t.c.total + new.total,
+        "least": sa.case((t.c.least < new.least, t.c.least), else_=new.least),
+        "most": sa.case((t.c.most > new.most, t.c.most), else_=new.most),
+    }  # fmt: skip
+    return insert.on_conflict_do_update(index_elements=list(t.primary_key), set_=changed)
+
+
+def _in_week(row: Mapping[str, Any], monday: int, version: int) -> dict[str, Any]:
+    value = row["value"]
+    known = value is not None
+    return {
+        "series": row["series"], "week": monday, "version": version, "waves": 1, "known": int(known),
+        "total": value if known else 0.0, "least": value if known else FAR, "most": value if known else -FAR,
+    }  # fmt: skip
+
+
+FAR = 1.7976931348623157e308
+"""Stands for the least and most of no values: any value is nearer."""
+
+
+def _insert(dialect: str, table: sa.Table) -> PostgresInsert | SqliteInsert:
+    if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+
+        return insert(table)
+    from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+    return postgres_insert(table)
