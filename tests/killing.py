@@ -86,11 +86,12 @@ class Nursery:
         return left
 
 
-def write_config(folder, database=""):
-    """Settings under which everything that is due is asked for at once."""
+def write_config(folder, database="", train=False):
+    """Settings under which everything that is due is asked for at once, trainings too if wanted."""
     path = Path(folder) / "ndl.toml"
     path.write_text(
         f'[storage]\nfolder = "{folder}"\ndatabase = "{database}"\n[schedule]\nevaluate = "* * * * *"\n'
+        f'train = "{"* * * * *" if train else ""}"\n'
     )
     return path
 
@@ -184,36 +185,54 @@ def quiet_run(store, sums):
 
 def populate(store, folder, models, waves, rows=60):
     """A dataset with small waves, and models of a formula."""
-    import hashlib
-
-    import pyarrow.parquet as pq
-
     from sandbox.catalogue.card import Card
-    from sandbox.lifecycle import Standing, WaveState
-    from sandbox.records import Dataset, Event, ModelVersion, Wave
-    from tests.conftest import CLINIC, NOON, patients
+    from sandbox.lifecycle import Standing
+    from sandbox.records import Dataset, Event, ModelVersion
+    from tests.conftest import CLINIC, NOON
 
     event = Event("dana", "test", "clinic")
     card = Card.from_json(CLINIC)
     dataset = Dataset("clinic", "Clinic", "clinic_people", CLINIC, card.digest, "", 0, 0, "", NOON, "dana")
     with store.transaction() as tx:
         tx.add(dataset, event)
-        for number in range(waves):
-            file = Path(folder) / f"w{number}.parquet"
-            pq.write_table(patients(rows, seed=number), file)
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            table_rows = pq.read_metadata(file).num_rows
-            tx.add(
-                Wave(f"clinic/w{number}", "clinic", f"w{number}", date(2026, 1 + number % 12, 1 + number // 12),
-                     table_rows, rows, digest, str(file), WaveState.ACCEPTED, {}, NOON, "dana"),
-                event,
-            )  # fmt: skip
+    for number in range(waves):
+        add_wave(store, folder, number, event, rows)
+    with store.transaction() as tx:
         for number in range(models):
             tx.add(
                 ModelVersion(f"m{number}/1", f"m{number}", 1, "clinic", "fell", "r", "amara",
                              Standing.CANDIDATE, "m", f"d{number}", NOON),
                 event,
             )  # fmt: skip
+
+
+def add_wave(store, folder, number, event, rows=60):
+    """One wave of the clinic, by its number."""
+    import hashlib
+
+    import pyarrow.parquet as pq
+
+    from sandbox.lifecycle import WaveState
+    from sandbox.records import Wave
+    from tests.conftest import NOON, patients
+
+    file = Path(folder) / f"w{number}.parquet"
+    pq.write_table(patients(rows, seed=number), file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    day = date(2026, 1 + number % 12, 1 + number // 12)
+    with store.transaction() as tx:
+        tx.add(
+            Wave(f"clinic/w{number}", "clinic", f"w{number}", day, pq.read_metadata(file).num_rows, rows, digest,
+                 str(file), WaveState.ACCEPTED, {}, NOON, "dana"),
+            event,
+        )  # fmt: skip
+
+
+def wait_for(question, seconds=100):
+    until = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < until, "it did not come about"
+        time.sleep(0.05)
 
 
 def _victim(store, nursery, chance, role):

@@ -24,6 +24,7 @@ from evaluators.jobs import KIND as EVALUATION
 from evaluators.policy import load_policy
 from evaluators.tallies import Tallies
 from sandbox.api import Sandbox
+from sandbox.jobs import presence
 from sandbox.jobs.care import Care
 from sandbox.jobs.kinds import Kind
 from sandbox.jobs.scheduler import keep_schedule
@@ -116,12 +117,23 @@ KINDS = {
 }
 
 
+def slowly(progress):
+    """A training's steps, and what is evaluated, last long enough to be killed in the middle."""
+
+    def slow(hand, *how_far):
+        time.sleep(0.1)
+        progress(hand, *how_far)
+
+    return slow
+
+
 def main(config):
     if os.environ.get("NURSERY_REAL"):
         import mlflow  # noqa: F401
         import opacus  # noqa: F401
 
         KINDS["evaluation"] = EVALUATION
+        presence.Hand.progress = slowly(presence.Hand.progress)
     else:
         light()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are gone at once
@@ -137,8 +149,6 @@ def main(config):
 
 
 def child(config, what):
-    from sandbox.jobs import presence
-
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # it dies with the nursery
     os.close(0)
     log = os.open(str(Path(config).parent / "nursery.log"), os.O_CREAT | os.O_APPEND | os.O_WRONLY)

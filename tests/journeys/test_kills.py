@@ -53,3 +53,42 @@ def test_random_kills_of_two_workers_their_parents_and_the_scheduler(request, da
     assert store.all(killing.Worker) == []
     assert not attempts.exists(), attempts.read_text()
     store.close()
+
+
+@pytest.mark.timeout(240)
+def test_a_real_training_and_its_evaluations_outlive_their_workers(clinic, mlflow_settings):
+    """Trained under a worker that is killed in the middle, then evaluated under another that is killed too."""
+    from sandbox.lifecycle import ChargeState, JobState, RunState
+    from sandbox.records import Charge, Evaluation, Event, Job, ModelVersion, TrainingRun
+
+    clinic.submit(settings="[training]\nbatch_size = 60\nepochs = 8\n")
+    killing.add_wave(clinic.store, clinic.folder, 1, Event("dana", "test", "clinic"))
+    config = killing.write_config(clinic.folder, train=True)
+    nursery = killing.Nursery(config, NURSERY_REAL="1")
+    try:
+        worker = nursery.start("worker")
+        nursery.start("scheduler")
+
+        killing.wait_for(lambda: clinic.store.all(Charge, state=ChargeState.TOUCHED))
+        nursery.kill(worker)
+        worker = nursery.start("worker")
+        killing.wait_for(
+            lambda: [j for j in clinic.store.all(Job, state=JobState.RUNNING) if j.kind == "evaluation"]
+        )
+        nursery.kill(worker)
+        nursery.start("worker")
+        killing.wait_for(lambda: clinic.store.all(Evaluation))
+        killing.wait_for(lambda: not [j for j in clinic.store.all(Job) if j.state is not JobState.DONE])
+    finally:
+        assert nursery.end() == []
+    runs = {run.state: run for run in clinic.store.all(TrainingRun)}
+    assert len(clinic.store.all(TrainingRun)) == len(runs) == 2
+    assert runs[RunState.FAILED].certificate["failure"] == "interrupted"
+    (version,) = clinic.store.all(ModelVersion)
+    assert version.run == runs[RunState.FINISHED].id
+    charges = {charge.id: charge.state for charge in clinic.store.all(Charge)}
+    assert charges[runs[RunState.FINISHED].charge] is ChargeState.SETTLED
+    assert charges[runs[RunState.FAILED].charge] is ChargeState.TOUCHED  # a crash never gives back
+    evaluations = clinic.store.all(Evaluation)
+    assert len({e.evaluator for e in evaluations}) == len(evaluations) >= 6
+    assert not [e for e in evaluations if e.failure]
