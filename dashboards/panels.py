@@ -283,6 +283,7 @@ class OverviewPanel:
     waves: tuple[WaveLine, ...]
     happenings: tuple[Happening, ...]
     incidents: tuple[IncidentLine, ...] = ()
+    alarm_budget: str = ""
 
 
 @dataclass(frozen=True)

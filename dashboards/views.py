@@ -29,6 +29,8 @@ from dashboards.panels import (
 )
 from dashboards.record_graphs import graph_panel
 from dashboards.trends import HEADLINE, SHORT, WORDS, Readings
+from evaluators.monitor import budget
+from evaluators.policy import Monitoring
 from sandbox.lifecycle import FindingState, IncidentState, Standing, Verdict
 from sandbox.privacy import wording
 from sandbox.privacy.accounting import ADJACENCY
@@ -63,8 +65,12 @@ _GROUP_MEASURES = {
 }
 
 
-def overview(store: Store) -> OverviewPanel:
-    """All models, what is open on them, what is left of the budgets, and what happened lately."""
+def overview(store: Store, monitoring: Monitoring | None = None) -> OverviewPanel:
+    """All models, what is open on them, what is left of the budgets, and what happened lately.
+
+    `monitoring` is the policy's, for the budget of false alarms; None for the built-in one.
+    """
+    alarms = budget(store, monitoring or Monitoring(), store.clock().date())
     with store.reading() as view:
         waves = view.all(Wave)
         models = [_model_line(view, version, waves) for version in view.all(ModelVersion)]
@@ -80,6 +86,7 @@ def overview(store: Store) -> OverviewPanel:
         budgets=tuple(sorted(budgets, key=lambda b: (b.title, b.what != "training", b.what))),
         waves=tuple(sorted(map(_wave_line, waves), key=lambda w: (w.arrived_at, w.day), reverse=True)),
         happenings=happenings(lines, called, _RECENT_SHOWN),
+        alarm_budget=alarms.words,
         incidents=tuple(
             IncidentLine(i.id, called[i.submission], i.sentence, i.opened_at)
             for i in sorted(incidents, key=lambda i: i.opened_at, reverse=True)

@@ -35,7 +35,8 @@ KINDS = frozenset({"binary", "multiclass", "regression"})
 class Context:
     """What an evaluator sees: one model version's tally on one wave, and on the reference wave.
 
-    `reference` is None when this wave is itself the reference. `key` names the pair by its digests;
+    `reference` is None when this wave is itself the reference. `earlier` holds the waves before this one, the
+    last first, without the reference. `key` names the pair by its digests;
     random numbers come from `rng`, which is a function of the key, so a result can be made again.
     """
 
@@ -45,6 +46,7 @@ class Context:
     reference: Tally | None = None
     key: str = ""
     minimum: int = MINIMUM_CASES
+    earlier: tuple[Tally, ...] = ()
 
     def rng(self, *purpose: object) -> np.random.Generator:
         """The random stream for one purpose; the same key and purpose give the same numbers."""

@@ -24,7 +24,7 @@ BINS = 10
 DRAWS = 1000
 
 
-@evaluator("calibration", version=1)
+@evaluator("calibration", version=2)
 def calibration(context: Context) -> Iterator[Measurement]:
     if context.task.kind == "regression":
         yield _regression_bias(context.tally["residual"].counts, context.minimum)
@@ -49,23 +49,26 @@ def calibration(context: Context) -> Iterator[Measurement]:
 
 
 def bias(counts: Array, level: float = intervals.LEVEL) -> Estimate:
-    """Mean prediction minus outcome rate, with a Wilson-type interval.
+    """Mean prediction minus outcome rate, with an interval of the exact kind.
 
-    The outcome rate gets Wilson's interval at the sample size that gives it the variance of
+    The outcome rate gets its exact interval at the sample size that gives it the variance of
     prediction - outcome: scores that explain the outcome leave less to chance. Unlike the normal
     interval it holds when the outcome is rare.
     """
     n, yes = int(counts.sum()), int(counts[1].sum())
     smooth = (yes + 2) / (n + 4)
-    unexplained = min(max(curve.spread(counts, "calibration_bias") / (smooth * (1 - smooth)), 0.25), 4.0)
-    rate = intervals.rate(yes / unexplained, n / unexplained, level)
+    unexplained = min(
+        max(curve.moments(curve.smoothed(counts), "calibration_bias")[1] / (smooth * (1 - smooth)), 0.25), 4.0
+    )
+    rate = intervals.rate(yes / unexplained, n / unexplained, intervals.aim(level))
     predicted = float(curve.mean_prediction(counts))
     return Estimate(predicted - rate.value, predicted - rate.high, predicted - rate.low, n)
 
 
 def slope_of(counts: Array, level: float = intervals.LEVEL) -> Estimate | None:
     """How much the log odds of the outcome rise with the log odds predicted; 1 is right, below 1 the
-    model is over-confident. A two-parameter logistic regression on the bins, with Wald's interval;
+    model is over-confident. A two-parameter logistic regression on the bins, with Wald's interval at as
+    many degrees of freedom as there are cases of the rarer outcome;
     None where the outcomes are separated or all scores lie in one bin."""
     p = axes.score_values(counts.shape[-1])
     n, yes = counts.sum(axis=0).astype(float), counts[1].astype(float)
@@ -83,7 +86,8 @@ def slope_of(counts: Array, level: float = intervals.LEVEL) -> Estimate | None:
         step = np.linalg.solve(information, design @ (yes - n * fitted))
         beta = beta + np.clip(step, -2, 2)
         if np.abs(step).max() < 1e-9:
-            half = intervals.z_of(level) * math.sqrt(np.linalg.inv(information)[1, 1])
+            rarer = max(float(min(yes.sum(), (n - yes).sum())), 2.0)
+            half = intervals.t_of(level, rarer - 1) * math.sqrt(np.linalg.inv(information)[1, 1])
             return Estimate(float(beta[1]), float(beta[1] - half), float(beta[1] + half), int(n.sum()))
     return None
 
@@ -133,5 +137,5 @@ def _regression_bias(residual: Array, minimum: int) -> Measurement:
     if n < minimum:
         return too_few("calibration_bias", n)
     off = residual_values(len(residual))
-    value = float((residual * off).sum() / n)
-    return of("calibration_bias", intervals.mean(value, float((residual * off**2).sum() / n) - value**2, n))
+    value, variance, skew = curve.moments_of(residual, off)
+    return of("calibration_bias", intervals.mean(value, variance, n, skew=skew))

@@ -79,7 +79,14 @@ def findings(box: Sandbox, model: str, everything: bool) -> None:
     hidden = len(found) - len(shown)
     if hidden:
         box.console.print(f"{hidden} more within tolerance; --all shows them.")
-    elif not found:
+    if found:
+        from evaluators.monitor import budget
+        from evaluators.policy import load_policy
+
+        policy = load_policy(box.settings.evaluation.policy).monitoring
+        said = budget(box.store, policy, box.store.clock().date()).words
+        box.console.print(f"Alarm budget: {said}", highlight=False)
+    else:
         box.console.print("No findings yet. Evaluate what is due: [bold]ndl evaluate --due[/bold]")
 
 
@@ -119,13 +126,13 @@ def report(box: Sandbox, model_version: str, wave: str) -> None:
 
 
 def verdicts(found: Iterable[Finding]) -> Table:
-    """A table of the worst answer of each rule, for each model version and wave."""
+    """A table of the worst answer of each main rule, for each model version and wave; `ndl findings` has all."""
     from rich.table import Table
 
     from sandbox.lifecycle import Verdict
 
     order = [Verdict.WITHIN, Verdict.UNKNOWN, Verdict.BEYOND]
-    rules = ["quality", "calibration", "fairness", "input drift", "score drift", "outcome drift"]
+    rules = ["quality", "calibration", "fairness", "change", "input drift", "score drift", "outcome drift"]
     worst: dict[tuple[str, str], dict[str, Verdict]] = {}
     for f in found:
         row = worst.setdefault((f.model_version, f.wave), {})

@@ -106,14 +106,60 @@ METRICS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def spread(counts: Array, metric: str) -> float:
-    """The variance from record to record of a metric that is a mean: its square error is this / n."""
+def moments(counts: Array, metric: str) -> tuple[float, float, float]:
+    """Mean, variance and skewness, from record to record, of a metric that is a mean."""
     terms = {
         "log_loss": _log_losses,
         "brier": _brier_losses,
         "calibration_bias": _differences,
     }[metric](counts.shape[-1])
-    return float(_mean(counts, terms**2) - _mean(counts, terms) ** 2)
+    return moments_of(counts, terms)
+
+
+def moments_of(counts: Array, terms: Array) -> tuple[float, float, float]:
+    """Mean, variance and skewness of a term that has one value in each cell."""
+    n = counts.sum()
+    mean = float((counts * terms).sum() / n)
+    variance = float((counts * (terms - mean) ** 2).sum() / n)
+    third = float((counts * (terms - mean) ** 3).sum() / n)
+    return mean, variance, third / variance**1.5 if variance > 1e-24 else 0.0
+
+
+def smoothed(counts: Array, more: float = 2.0) -> Array:
+    """With `more` records of each outcome added at the scores there are: a rare outcome that this sample
+    happens to lack is not taken for impossible (Agresti and Coull's idea, for losses)."""
+    return np.asarray(counts + more * counts.sum(axis=-2, keepdims=True) / counts.sum())
+
+
+def auc_variance(counts: Array) -> float:
+    """DeLong's variance of the AUC, which from counts equals that from records with tied scores."""
+    no, yes = _split(counts)
+    ahead, behind = placements(counts)
+    value = float((yes * ahead).sum() / yes.sum())
+    return sum(
+        float((side * (placed - value) ** 2).sum() / side.sum() / max(side.sum() - 1, 1))
+        for side, placed in ((yes, ahead), (no, behind))
+    )
+
+
+def placements(counts: Array) -> tuple[Array, Array]:
+    """For each bin: the share of the other outcome that a record there is ranked rightly against, first of
+    records where it happened, then of those where it did not."""
+    no, yes = _split(counts)
+    return (no.cumsum() - no / 2) / no.sum(), 1 - (yes.cumsum() - yes / 2) / yes.sum()
+
+
+def average_precision_variance(counts: Array) -> float:
+    """The variance of the average precision by its influence function: how much each record moves it."""
+    no, yes = (side[..., ::-1] for side in _split(counts))
+    hits, chosen = yes.cumsum(), yes.cumsum() + no.cumsum()
+    precision = np.divide(hits, chosen, out=np.zeros_like(hits), where=chosen > 0)
+    value, positives = float((yes * precision).sum() / yes.sum()), yes.sum()
+    per = np.divide(yes, chosen, out=np.zeros_like(yes), where=chosen > 0)
+    later_yes, later_no = ((per * part)[::-1].cumsum()[::-1] for part in (1 - precision, -precision))
+    of_yes, of_no = (precision - value + later_yes) / positives, later_no / positives
+    moved = float((yes * of_yes**2).sum() + (no * of_no**2).sum())
+    return moved * float(positives / max(positives - 1, 1))
 
 
 def quantile_groups(weights: Array, shares: Array) -> list[list[int]]:

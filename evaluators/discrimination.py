@@ -1,13 +1,14 @@
 """Does the model tell cases apart? AUC, average precision, accuracy, F1, log loss, Brier score, errors.
 
-Intervals: AUC and average precision by score and logit type; accuracy and F1 Wilson; losses and mean
-absolute error by the central limit theorem; macro AUC the mean of its classes' bounds (safe whatever
-the classes' dependence); macro F1 by a seeded multinomial bootstrap over the cells of the confusion table.
+Intervals: AUC and average precision by score type and influence on the log odds; accuracy and F1 exact;
+losses and errors Student's, mended for skewness; macro AUC the mean of its classes' bounds (safe whatever
+the classes' dependence); macro F1 by its influence function. See evaluators.intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,9 @@ from evaluators.intervals import Estimate
 from sandbox.records import Measurement
 
 Array = NDArray[Any]
-DRAWS = 400
 
 
-@evaluator("discrimination", version=1)
+@evaluator("discrimination", version=2)
 def discrimination(context: Context) -> Iterator[Measurement]:
     report = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}
     yield from report[context.task.kind](context)
@@ -33,7 +33,20 @@ def auc_of(counts: Array, minimum: int, level: float = intervals.LEVEL) -> Estim
     no, yes = (int(n) for n in counts.sum(axis=-1))
     if min(no, yes) < minimum:
         return None
-    return intervals.auc(float(curve.auc(counts)), yes, no, level)
+    return intervals.auc(float(curve.auc(counts)), yes, no, level, curve.auc_variance(counts))
+
+
+def loss_of(counts: Array, name: str, level: float = intervals.LEVEL) -> Estimate:
+    """Log loss or Brier score of outcome x score counts."""
+    n, value = int(counts.sum()), float(curve.METRICS[name](counts))
+    mean, variance, _ = curve.moments(curve.smoothed(counts), name)
+    bounds = intervals.mean(mean, variance, n, level)
+    return Estimate(value, min(max(bounds.low, 0.0), value), max(bounds.high, value), n)
+
+
+def average_precision_of(counts: Array, level: float = intervals.LEVEL) -> Estimate:
+    value, variance = float(curve.average_precision(counts)), curve.average_precision_variance(counts)
+    return intervals.logit_share(value, int(counts[1].sum()), int(counts.sum()), level, variance)
 
 
 def of(name: str, estimate: Estimate, group: str = "", feature: str = "") -> Measurement:
@@ -43,15 +56,14 @@ def of(name: str, estimate: Estimate, group: str = "", feature: str = "") -> Mea
 
 def _binary(context: Context) -> Iterator[Measurement]:
     counts = context.tally["scores"].counts
-    n, yes = int(counts.sum()), int(counts[1].sum())
+    n = int(counts.sum())
     auc = auc_of(counts, context.minimum)
     if auc is None:
         yield too_few("auc", n)
         yield too_few("average_precision", n)
     else:
         yield of("auc", auc)
-        precision = float(curve.average_precision(counts))
-        yield of("average_precision", intervals.logit_share(precision, yes, n))
+        yield of("average_precision", average_precision_of(counts))
     if n < context.minimum:
         yield from (too_few(name, n) for name in ("accuracy", "f1", "log_loss", "brier"))
         return
@@ -61,8 +73,7 @@ def _binary(context: Context) -> Iterator[Measurement]:
     enough = hits + wrong >= context.minimum
     yield of("f1", intervals.f1(hits, wrong, n)) if enough else too_few("f1", n)
     for name in ("log_loss", "brier"):
-        value = float(curve.METRICS[name](counts))
-        yield of(name, intervals.mean(value, curve.spread(counts, name), n))
+        yield of(name, loss_of(counts, name))
 
 
 def _multiclass(context: Context) -> Iterator[Measurement]:
@@ -83,7 +94,7 @@ def _multiclass(context: Context) -> Iterator[Measurement]:
     likelihood = context.tally["likelihood"].counts
     losses = -np.log(axes.score_values(len(likelihood)))
     yield of("log_loss", _mean_of(likelihood, losses))
-    yield of("f1", _resampled(confusion, _macro_f1, context.rng("macro f1")))
+    yield of("f1", macro_f1(confusion))
 
 
 def _regression(context: Context) -> Iterator[Measurement]:
@@ -98,15 +109,27 @@ def _regression(context: Context) -> Iterator[Measurement]:
     square_error = _mean_of(residual, off**2)
     root, low, high = (max(v, 0) ** 0.5 for v in (square_error.value, square_error.low, square_error.high))
     yield of("rmse", Estimate(root, low, high, n))
-    outcome = context.tally["outcome"].counts
+    r2 = r2_of(square_error, context.tally["outcome"].counts)
+    yield of("r2", r2) if r2 else Measurement("r2", None, n, status="undefined")
+
+
+def r2_of(square_error: Estimate, outcome: Array) -> Estimate | None:
+    """1 - square error / variance of the outcome; None where the outcome does not vary.
+
+    Both are estimated, from the same records. Records far out usually add to both, so that taking the two
+    errors for independent, on the scale of logarithms, errs on the wide side.
+    """
     middles = (np.arange(len(outcome)) + 0.5) * 2 / len(outcome) - 1
-    variance = float((outcome * middles**2).sum() / n - ((outcome * middles).sum() / n) ** 2)
-    if variance <= 0:
-        yield Measurement("r2", None, n, status="undefined")
-        return
-    # the outcome's variance is taken as known: the interval is of the model's error alone
-    value, low, high = (1 - v / variance for v in (square_error.value, square_error.high, square_error.low))
-    yield of("r2", Estimate(value, low, high, n))
+    mean, variance, _ = curve.moments_of(outcome, middles)
+    if variance <= 1e-12 or square_error.value <= 0:
+        return None
+    of_variance = _mean_of(outcome, (middles - mean) ** 2)
+    ratio = square_error.value / variance
+    bounds = []
+    for error, against in ((square_error.high, of_variance.low), (square_error.low, of_variance.high)):
+        logs = (math.log(max(e, 1e-12) / v) for e, v in ((error, square_error.value), (against, variance)))
+        bounds.append(1 - ratio * math.exp(math.copysign(math.hypot(*logs), error - square_error.value)))
+    return Estimate(1 - ratio, min(bounds), max(bounds), square_error.n)
 
 
 def residual_values(bins: int) -> Array:
@@ -114,21 +137,20 @@ def residual_values(bins: int) -> Array:
     return (np.arange(bins) + 0.5) * 4 / bins - 2
 
 
+def macro_f1(confusion: Array, level: float = intervals.LEVEL) -> Estimate:
+    """The mean F1 of the classes, over (outcome, predicted) counts; one neither seen nor predicted counts 0.
+
+    Its interval follows from how much each record moves it.
+    """
+    hits = np.diagonal(confusion).astype(float)
+    total = np.maximum(confusion.sum(axis=1) + confusion.sum(axis=0), 1)
+    value, n = float((2 * hits / total).mean()), int(confusion.sum())
+    loss = 2 * hits / total**2
+    influence = (np.diag(2 / total) - loss[:, None] - loss[None, :]) / len(hits)
+    variance = float((confusion * influence**2).sum()) * n / (n - 1)
+    return intervals.on_log_odds(value, variance, n, n, level)
+
+
 def _mean_of(counts: Array, terms: Array) -> Estimate:
-    n = int(counts.sum())
-    value = float((counts * terms).sum() / n)
-    return intervals.mean(value, float((counts * terms**2).sum() / n) - value**2, n)
-
-
-def _macro_f1(confusion: Array) -> Array:
-    """Over the last two axes (outcome, predicted); a class neither seen nor predicted counts 0."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
-    return np.asarray((2 * hits / np.maximum(total, 1)).mean(axis=-1))
-
-
-def _resampled(counts: Array, metric: Callable[[Array], Array], rng: np.random.Generator) -> Estimate:
-    n, value = int(counts.sum()), float(metric(counts))
-    draws = rng.multinomial(n, (counts / n).ravel(), size=DRAWS).reshape(DRAWS, *counts.shape)
-    low, high = np.quantile(metric(draws), [0.025, 0.975])
-    return Estimate(value, min(float(low), value), max(float(high), value), n)
+    value, variance, skew = curve.moments_of(counts, terms)
+    return intervals.mean(value, variance, int(counts.sum()), skew=skew)

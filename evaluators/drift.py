@@ -1,11 +1,15 @@
-"""Do the inputs, the scores or the outcomes differ from the reference wave? Three different things.
+"""Have inputs, missingness, categories, volume, scores, outcomes or their relation moved? Different things.
 
-A distance is the total variation distance: the share of records that would have to move to another
-bin. Fine bins are joined into about ten of equal size in the reference, with a thin bin (1 %) at
-each end so that a new tail shows; categories, missing and unknown values stay themselves. Chance alone
-makes such a distance positive, so what chance adds is taken off, and the interval accounts for both
-samples (bootstrap of both, seeded). The p-value is of a two-sample chi-square test on the same bins.
-On the reference wave itself a distance has the status `reference`.
+A distance is the total variation distance: the share of records that would have to move to another bin to
+look like the reference wave. Fine bins are joined into about ten of equal size in the reference, with a
+thin bin (1 %) at each end so that a new tail shows; categories, missing and unknown values stay themselves.
+Chance alone makes such a distance positive, so what chance adds is taken off, and the interval accounts for
+both samples (bootstrap of both, seeded). The p-value is of a two-sample chi-square test on the same bins.
+
+A small lasting change is seen sooner in several waves together, so the last 4 and the last 13 are compared,
+too (`SCALES`), when there are that many. `..._scale` says which of them speaks the loudest; distance and
+p-value are of that one, and the p-value is multiplied by the number of scales there could be, so that
+choosing costs the promise of policy nothing. On the reference wave itself all have the status `reference`.
 """
 
 from __future__ import annotations
@@ -20,33 +24,47 @@ from evaluators import axes, curve, intervals
 from evaluators.base import Context, evaluator, too_few
 from evaluators.discrimination import of
 from evaluators.intervals import Estimate
+from evaluators.judgement import estimate_of
+from evaluators.two_waves import chi_square, distance, joined, relation
 from sandbox.records import Measurement
-from sandbox.tally import Table
+from sandbox.tally import Table, Tally
 
 Array = NDArray[Any]
-SHARES = (0.01, *(i / 10 for i in range(1, 10)), 0.99)
-DRAWS = 1000
-SPARSE = 10
-"""For the test, bins with fewer records in both waves together are joined into one."""
+SCALES = (1, 4, 13)
+"""Waves that are looked at together; the longest says how many earlier ones a context brings."""
 
 _ORDERED = frozenset({"number", "date", "image", "sequence", "text"})
 
 
-@evaluator("input_drift", version=1)
+@evaluator("input_drift", version=2)
 def input_drift(context: Context) -> Iterator[Measurement]:
     for feature in [n.removeprefix("input:") for n in context.tally.tables if n.startswith("input:")]:
         kind = context.card.columns[feature].kind
-        table = context.tally[f"input:{feature}"]
-        names = ("input_distance", "input_p")
-        yield from _compare(context, f"input:{feature}", names, feature, kind in _ORDERED, 1)
-        yield _share("missing_share", table, axes.MISSING, feature, context.minimum)
+        yield from _compare(context, f"input:{feature}", "input", feature, kind in _ORDERED, 1)
+        yield from _share(context, "missing", axes.MISSING, feature)
         if kind == "category":
-            yield _share("unknown_share", table, axes.UNKNOWN, feature, context.minimum)
+            yield from _share(context, "unknown", axes.UNKNOWN, feature)
 
 
-@evaluator("score_drift", version=1)
+@evaluator("volume", version=1)
+def volume(context: Context) -> Iterator[Measurement]:
+    """How many records there are for each one in the reference wave."""
+    n = context.tally["score"].total
+    if context.reference is None:
+        yield Measurement("volume_ratio", None, n, status="reference")
+        return
+    before = context.reference["score"].total
+    if min(n, before) < context.minimum:
+        yield too_few("volume_ratio", n)
+        return
+    share = intervals.rate(n, n + before)
+    value, low, high = (s / (1 - s) for s in (share.value, share.low, share.high))
+    yield of("volume_ratio", Estimate(value, low, high, n))
+
+
+@evaluator("score_drift", version=2)
 def score_drift(context: Context) -> Iterator[Measurement]:
-    yield from _compare(context, "score", ("score_distance", "score_p"), "", True, 0)
+    yield from _compare(context, "score", "score", "", True, 0)
     counts = context.tally["score"].counts
     n = int(counts.sum())
     if n < context.minimum:
@@ -55,75 +73,39 @@ def score_drift(context: Context) -> Iterator[Measurement]:
     values = axes.score_values(len(counts))
     if context.task.kind == "regression":
         values = (np.arange(len(counts)) + 0.5) * 2 / len(counts) - 1
-    mean = float((counts * values).sum() / n)
-    yield of("score_mean", intervals.mean(mean, float((counts * values**2).sum() / n) - mean**2, n))
+    mean, variance, skew = curve.moments_of(counts, values)
+    yield of("score_mean", intervals.mean(mean, variance, n, skew=skew))
 
 
-@evaluator("outcome_drift", version=1)
+@evaluator("outcome_drift", version=2)
 def outcome_drift(context: Context) -> Iterator[Measurement]:
     kind = context.task.kind
-    names = ("outcome_distance", "outcome_p")
-    yield from _compare(context, "outcome", names, "", kind == "regression", 0)
+    yield from _compare(context, "outcome", "outcome", "", kind == "regression", 0)
     table = context.tally["outcome"]
     if kind == "binary":
-        yield _share("outcome_rate", table, table.axes[0].labels[1], "", context.minimum)
+        yield _rate(table, "outcome_rate", table.axes[0].labels[1], "", context.minimum)
     elif kind == "multiclass":
         for label in table.axes[0].labels:
-            yield _share("outcome_rate", table, label, label, context.minimum)
+            yield _rate(table, "outcome_rate", label, label, context.minimum)
 
 
-def joined(now: Array, reference: Array, ordered: bool, ends: int) -> tuple[Array, Array]:
-    """Both histograms on the bins that the reference alone decides; the last `ends` positions stay."""
-    if not ordered:
-        return now, reference
-    body = reference[: len(reference) - ends] if ends else reference
-    if not body.sum():
-        return now, reference
-    groups = curve.quantile_groups(body, np.array(SHARES))
-    groups += [[at] for at in range(len(body), len(reference))]
-    return _merged(now, groups), _merged(reference, groups)
-
-
-def distance(now: Array, reference: Array, rng: np.random.Generator) -> Estimate:
-    """The total variation distance of two histograms on the same bins, with chance's part taken off."""
-    n, m = int(now.sum()), int(reference.sum())
-    p, q = now / n, reference / m
-    noise = (rng.multinomial(n, p, size=DRAWS) / n - p) - (rng.multinomial(m, q, size=DRAWS) / m - q)
-    errors = np.sqrt(_variance(now, n) + _variance(reference, m))
-    return intervals.distance((p - q) / 2, noise / 2, errors / 2, n)
-
-
-def chi_square(now: Array, reference: Array) -> float:
-    """The p-value of a two-sample chi-square test; sparse bins are joined, 1.0 when one bin is left."""
-    from scipy.stats import chi2
-
-    both = now + reference
-    sparse = both < SPARSE
-    table = np.stack([now[~sparse], reference[~sparse]]).astype(float)
-    rest = np.array([[now[sparse].sum()], [reference[sparse].sum()]], float)
-    if rest.sum():
-        table = np.concatenate([table, rest], axis=1)
-    if table.shape[1] < 2:
-        return 1.0
-    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
-    return float(chi2.sf(((table - expected) ** 2 / expected).sum(), table.shape[1] - 1))
-
-
-def _variance(counts: Array, n: int) -> Array:
-    """Of each bin's share; a bin that happened to be empty has some, too."""
-    smooth = (counts + 0.5) / (n + 1)
-    return np.asarray(smooth * (1 - smooth) / n)
-
-
-def _merged(counts: Array, groups: list[list[int]]) -> Array:
-    return np.array([counts[group].sum() for group in groups])
+@evaluator("relation_drift", version=1)
+def relation_drift(context: Context) -> Iterator[Measurement]:
+    """Whether the outcome is as likely at the same score as it was; for a number, whether the errors lie as
+    they did; for several classes, whether the chosen class is right as often at the same confidence."""
+    kind = context.task.kind
+    if kind == "regression":
+        yield from _compare(context, "residual", "relation", "", True, 0)
+        return
+    name = "scores" if kind == "binary" else "confidence"
+    yield from _compare(context, name, "relation", "", False, 0, related=True)
 
 
 def _compare(
-    context: Context, name: str, names: tuple[str, str], feature: str, ordered: bool, ends: int
+    context: Context, name: str, what: str, feature: str, ordered: bool, ends: int, related: bool = False
 ) -> Iterator[Measurement]:
-    now = context.tally[name].counts
-    n = int(now.sum())
+    names = (f"{what}_distance", f"{what}_p", f"{what}_scale")
+    n = context.tally[name].total
     if context.reference is None:
         yield from (Measurement(each, None, n, feature=feature, status="reference") for each in names)
         return
@@ -131,15 +113,50 @@ def _compare(
     if min(n, int(reference.sum())) < context.minimum:
         yield from (too_few(each, n, feature=feature) for each in names)
         return
-    now, reference = joined(now, reference, ordered, ends)
-    yield of(names[0], distance(now, reference, context.rng(names[0], feature)), feature=feature)
-    # a p-value is itself a statement about chance: no interval
-    yield Measurement(names[1], chi_square(now, reference), n, feature=feature)
+    found = []
+    for scale in SCALES:
+        if scale > 1 + len(context.earlier):
+            break
+        rng = context.rng(names[0], feature, scale)
+        now = _together(name, context.tally, *context.earlier[: scale - 1])
+        if related:
+            size, p = relation(now, reference, rng)
+        else:
+            sides = joined(now, reference, ordered, ends)
+            size, p = distance(*sides, rng), chi_square(*sides)
+        found.append((p, scale, size))
+    p, scale, size = min(found, key=lambda each: each[0])
+    yield of(names[0], size, feature=feature)
+    # a p-value is itself a statement about chance, and the scale is a choice: no interval
+    yield Measurement(names[1], min(p * len(SCALES), 1.0), size.n, feature=feature)
+    yield Measurement(names[2], float(scale), size.n, feature=feature)
 
 
-def _share(name: str, table: Table, label: str, feature: str, minimum: int) -> Measurement:
+def _together(name: str, *tallies: Tally) -> Array:
+    return np.asarray(np.sum([tally[name].counts for tally in tallies], axis=0))
+
+
+def _share(context: Context, what: str, label: str, feature: str) -> Iterator[Measurement]:
+    """The share of missing or unknown values, and how far it is from the reference wave's."""
+    now = _rate(context.tally[f"input:{feature}"], f"{what}_share", label, feature, context.minimum)
+    yield now
+    if context.reference is None or now.value is None:
+        return
+    table = context.reference[f"input:{feature}"]
+    before = _rate(table, f"{what}_share", label, feature, context.minimum)
+    if before.value is not None:
+        yield of(f"{what}_change", intervals.difference(_known(now), _known(before)), feature=feature)
+
+
+def _rate(table: Table, name: str, label: str, feature: str, minimum: int) -> Measurement:
     n = table.total
     if n < minimum:
         return too_few(name, n, feature=feature)
     cases = int(table.counts[table.axes[0].labels.index(label)])
     return of(name, intervals.rate(cases, n), feature=feature)
+
+
+def _known(m: Measurement) -> Estimate:
+    estimate = estimate_of(m)
+    assert estimate is not None  # the caller looked
+    return estimate

@@ -31,7 +31,7 @@ GAPS = {
 }
 
 
-@evaluator("groups", version=1, kinds={"binary", "multiclass"})
+@evaluator("groups", version=2, kinds={"binary", "multiclass"})
 def groups(context: Context) -> Iterator[Measurement]:
     binary = context.task.kind == "binary"
     table_name = "scores" if binary else "confusion"

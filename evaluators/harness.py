@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from evaluators.base import Context, Evaluator
 from evaluators.catalogue import evaluators_for
+from evaluators.monitor import keep_watch
 from evaluators.policy import Policy, load_policy
 from evaluators.rules import Judgement, Occasion, judge
 from evaluators.schedule import Pair, due, evaluation_id
@@ -29,6 +30,7 @@ from sandbox.lifecycle import FindingState, Verdict
 from sandbox.records import Evaluation, Event, Finding, Json, Measurement, ModelVersion, Wave
 from sandbox.settings import Settings
 from sandbox.storage import Store, Transaction
+from sandbox.tally import Tally
 
 Progress = Callable[[int, int, str], None]
 """Told (how much is done, of how much, what comes next)."""
@@ -77,7 +79,17 @@ def evaluate_pair(
     except _OF_THE_MACHINE as error:
         raise Later(_postpone(store, pair, error, by)) from None
     _mirror(store, settings, pair, headline)
+    _watch(store, policy, tallies, pair.model_version, by)
     return made
+
+
+def _watch(store: Store, policy: Policy, tallies: Tallies, version: ModelVersion, by: str) -> None:
+    """Judges whether the version has changed; what is interrupted here is made up for by the next wave."""
+    try:
+        kind = tallies.encoding(version.dataset, version.task).task.kind
+        keep_watch(store, policy.monitoring, version, kind, by)
+    except OperationalError as error:
+        _log.warning("%s was not watched: %s", version.id, type(error).__name__)
 
 
 def pairs_due(store: Store, tallies: Tallies, only: Json | None = None) -> list[Pair]:
@@ -153,7 +165,19 @@ def _contexts(tallies: Tallies, pair: Pair) -> tuple[tuple[Context, Context] | N
     of_reference = Context(reference, card, task, None, tally_key(version, pair.reference, encoding))
     if pair.wave.id == pair.reference.id:
         return (of_reference, of_reference), ""
-    return (Context(tally, card, task, reference, tally_key(version, pair.wave, encoding)), of_reference), ""
+    key, earlier = tally_key(version, pair.wave, encoding), tuple(_earlier(tallies, pair))
+    return (Context(tally, card, task, reference, key, earlier=earlier), of_reference), ""
+
+
+def _earlier(tallies: Tallies, pair: Pair) -> Iterable[Tally]:
+    """Of the waves before; without those on which the model itself fails, which have said so themselves."""
+    for wave in pair.earlier:
+        try:
+            yield tallies.of(pair.model_version, wave)
+        except _OF_THE_MACHINE:
+            raise
+        except Exception:
+            _log.warning("%s has no counts on %s", pair.model_version.id, wave.id)
 
 
 def _keep(

@@ -53,6 +53,27 @@ class Drift(_Section):
         return self.false_alarms_a_year / (self.waves_a_year * max(streams, 1))
 
 
+class Volume(_Section):
+    """`change` is a factor: 2 tolerates from half to twice as many records as in the reference wave."""
+
+    change: Annotated[float, Field(gt=1, le=100, allow_inf_nan=False)] = 2.0
+    level: Level = "Medium"
+
+
+class Monitoring(_Section):
+    """Watching every model for ever. `alarms_a_year` without any change is what the whole estate may have
+    (on average, over all its streams together), if each stream is checked `checks_a_year` times."""
+
+    alarms_a_year: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.0
+    checks_a_year: Annotated[int, Field(ge=1, le=8784)] = 52
+    fall: Limit = 0.02
+    level: Level = "High"
+
+    def threshold(self, streams: int) -> float:
+        """The evidence (see evaluators.change) at which a stream alarms, so that the promise holds."""
+        return self.checks_a_year * max(streams, 1) / self.alarms_a_year
+
+
 class Policy(_Section):
     quality: Quality = Quality()
     calibration: Calibration = Calibration()
@@ -60,10 +81,13 @@ class Policy(_Section):
     input_drift: Drift = Drift()
     score_drift: Drift = Drift()
     outcome_drift: Drift = Drift()
+    relation_drift: Drift = Drift(distance=0.05)
+    volume: Volume = Volume()
+    monitoring: Monitoring = Monitoring()
 
     @property
     def limits(self) -> dict[str, float]:
-        """The limit of each rule, by the rule's name."""
+        """The limit of each rule that the public is told of, by the rule's name."""
         return {
             "quality": self.quality.fall,
             "calibration": self.calibration.bias,

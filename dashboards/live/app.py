@@ -19,6 +19,7 @@ from dashboards.live.screens import overview as overview_screen
 from dashboards.live.screens import work as work_screen
 from dashboards.panels import ModelName, ModelPanel, OverviewPanel
 from dashboards.work import work
+from evaluators.policy import load_policy
 from evaluators.reports import reported
 from sandbox import settings
 from sandbox.storage import Store
@@ -37,7 +38,8 @@ def _store(url: str) -> Store:
 
 @lru_cache(maxsize=4)
 def _overview(url: str, _number: int) -> OverviewPanel:
-    return views.overview(_store(url))
+    policy = load_policy(settings.load().evaluation.policy)
+    return views.overview(_store(url), policy.monitoring)
 
 
 @lru_cache(maxsize=4)

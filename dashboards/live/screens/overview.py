@@ -41,6 +41,8 @@ def render(panel: OverviewPanel, now: datetime, jobs: Callable[[], None] = lambd
         st.html(block(_waves(panel.waves, now)))
         st.html(block(tag("h2", "Privacy budget, by dataset")))
         st.html(block(_budgets(panel.budgets)))
+        if panel.alarm_budget:
+            st.html(block(tag("h2", "Budget of false alarms"), tag("p", panel.alarm_budget)))
     with right:
         jobs()
         st.html(block(tag("h2", "What happened lately")))

@@ -31,7 +31,7 @@ def test_what_is_due_is_done_and_the_verdicts_are_shown(box, world, scorer, peop
     world.model()
     code, said = run(box, cli.evaluate, "--due")
     assert code == 0
-    assert "12 evaluations done, on 2 pairs" in said
+    assert "16 evaluations done, on 2 pairs" in said
     assert "▲ beyond tolerance" in said
     _, said = run(box, cli.findings, "age")
     assert "Input “age”" in said
