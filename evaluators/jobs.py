@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from evaluators.harness import JOB, arguments_of, evaluate_pair, job_key, pairs_due
 from evaluators.policy import load_policy
-from evaluators.tallies import Tallies
+from evaluators.tallies import Tallies, row_groups, unchanged
 from sandbox.jobs.kinds import Kind
-from sandbox.records import Json
+from sandbox.records import Json, ModelVersion, Wave
 from sandbox.roles import Role
 
 if TYPE_CHECKING:
     from sandbox.api import Sandbox
     from sandbox.jobs.presence import Hand
+
+SHARD_ROWS = 500_000
+"""A second of counting or more, so that handing a shard out costs little beside it."""
 
 
 def _due(box: Sandbox) -> list[Json]:
@@ -27,7 +30,25 @@ def _run(box: Sandbox, arguments: Json, hand: Hand) -> None:
         evaluate_pair(box.store, box.settings, tallies, policy, pair, box.person.name, hand.progress)
 
 
+def _plan(box: Sandbox, arguments: Json) -> list[Json]:
+    """A wave of several shards of row groups is counted by whichever workers are free; a small one is none."""
+    wave = box.store.get(Wave, arguments["wave"])
+    if wave.rows < 2 * SHARD_ROWS:
+        return []
+    groups = [group for group, _ in row_groups(unchanged(wave))]
+    shards = min(wave.rows // SHARD_ROWS, len(groups))
+    return [{**arguments, "groups": groups[number::shards]} for number in range(shards)]
+
+
+def _shard(box: Sandbox, arguments: Json) -> None:
+    version, wave = (
+        box.store.get(ModelVersion, arguments["model_version"]),
+        box.store.get(Wave, arguments["wave"]),
+    )
+    Tallies(box.store, box.settings).count_ahead(version, wave, arguments["groups"])
+
+
 KIND = Kind(
     name=JOB, queue="evaluations", when="evaluate", key=lambda a: job_key(a).removeprefix(f"{JOB}|"),
-    due=_due, run=_run,
+    due=_due, run=_run, plan=_plan, shard=_shard,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, reduce
 from operator import add
@@ -81,6 +81,14 @@ class Tallies:
         if tally is None:
             return self._keep(key, tally_wave(path, self.scorer(version), encoding, build=builder.count))
         return self._keep(key, reduce(add, parts, tally))
+
+    def count_ahead(self, version: ModelVersion, wave: Wave, groups: Iterable[int]) -> None:
+        """Counts and keeps these row groups of a wave, so that whoever wants the whole finds them."""
+        encoding, path, wanted = self.encoding(version.dataset, version.task), unchanged(wave), set(groups)
+        about = (EVERYDAY.key, *_model_parts(version, encoding))
+        for group, digest in row_groups(path):
+            if group in wanted:
+                self._part("|".join(("part", *about, digest)), path, version, encoding, group, EVERYDAY)
 
     def _part(
         self, key: str, path: Path, version: ModelVersion, encoding: Encoding, group: int, builder: Builder
