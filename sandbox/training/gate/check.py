@@ -45,11 +45,12 @@ def exact(name: str, holds: bool, means: str) -> Check:
 
 def failures(checks: Sequence[Check]) -> list[Check]:
     """Those that refuse, the surest first."""
-    found = [check for check in checks if not check.log10_p >= _limit(check, checks)]
+    found = [check for check in checks if not check.log10_p >= limit(check, checks)]
     return sorted(found, key=lambda check: check.log10_p)
 
 
-def _limit(check: Check, checks: Sequence[Check]) -> float:
+def limit(check: Check, checks: Sequence[Check]) -> float:
+    """The log10 p below which this one of these checks refuses: an equal share of what they have together."""
     if check.touches == "nothing":
         return SURE
     level = CANARY_LEVEL if check.touches == "canaries" else RECORD_LEVEL

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sandbox.submissions.graph.lift import Model
     from sandbox.training.loop import Step
 
-_WORK = 2**27
+_WORK = 2**25
 """Gradient floats spent on repeating steps; one step is repeated whatever it takes, and no more than three."""
 _AT_ONCE = 2**22
 _FAR = 0.05
