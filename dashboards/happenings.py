@@ -31,6 +31,8 @@ WORDS = {
     "privacy.lower": "lowered the budget",
     "privacy.keep": "kept the budget as it was:",
     "privacy.release": "gave back a charge that never reached the data:",
+    "comparison.declare": "declared a test of a challenger:",
+    "comparison.finish": "ran the declared test",
     "report.make": "had a closer look at",
     "release.clear": "cleared a release of",
 }

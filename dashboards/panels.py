@@ -314,3 +314,4 @@ class ModelPanel:
     certificate: tuple[tuple[str, str], ...]
     budget: BudgetLine | None
     graph: GraphPanel | None = None
+    tests: tuple[str, ...] = ()

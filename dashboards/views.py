@@ -29,6 +29,7 @@ from dashboards.panels import (
 )
 from dashboards.record_graphs import graph_panel
 from dashboards.trends import HEADLINE, SHORT, WORDS, Readings
+from evaluators.challenger import told
 from evaluators.monitor import budget
 from evaluators.policy import Monitoring
 from sandbox.lifecycle import FindingState, IncidentState, Standing, Verdict
@@ -111,10 +112,13 @@ def model(store: Store, model_version: str) -> ModelPanel:
         findings = finding_lines(view.all(Finding, model_version=model_version), waves)
         decisions = decision_lines(view.all(Decision, model_version=model_version))
         admitted = view.all(AdmittedGraph, id=context.submission.graph)
+        tests = tuple(told(view, model_version))
     graph = graph_panel(admitted[0], context.title_of) if admitted else None
     pool = f"training:{context.dataset.population}"
     own = [s for s in statuses(store) if s.pool == pool]
-    return replace(_panel(context, waves, readings, evaluations, findings, decisions, own), graph=graph)
+    return replace(
+        _panel(context, waves, readings, evaluations, findings, decisions, own), graph=graph, tests=tests
+    )
 
 
 @dataclass(frozen=True)

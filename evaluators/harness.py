@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from evaluators.base import Context, Evaluator
 from evaluators.catalogue import evaluators_for
+from evaluators.challenger import run_first
 from evaluators.monitor import keep_watch
 from evaluators.policy import Policy, load_policy
 from evaluators.rules import Judgement, Occasion, judge
@@ -40,7 +41,7 @@ HEADLINES = frozenset(
     | {"score_distance", "outcome_distance", "outcome_rate"}
 )
 _log = logging.getLogger(__name__)
-_OF_THE_MACHINE = (NDLError, OSError, MemoryError, OperationalError)
+OF_THE_MACHINE = (NDLError, OSError, MemoryError, OperationalError)
 
 
 def evaluate_due(
@@ -75,8 +76,9 @@ def evaluate_pair(
 ) -> list[Evaluation]:  # fmt: skip
     """Does what is left of one model version on one wave; raises Later for trouble with this machine."""
     try:
+        run_first(store, tallies, pair.wave, by)
         made, headline = _do(store, tallies, policy, pair, by, progress)
-    except _OF_THE_MACHINE as error:
+    except OF_THE_MACHINE as error:
         raise Later(_postpone(store, pair, error, by)) from None
     _mirror(store, settings, pair, headline)
     _watch(store, policy, tallies, pair.model_version, by)
@@ -137,7 +139,7 @@ def _do(
                 titles = {name: column.title for name, column in now.card.columns.items()}
                 occasion = Occasion(now.task.kind, pair.wave.name, against, titles)
                 judged = judge(policy, evaluator.name, measured, before, occasion)
-            except _OF_THE_MACHINE:
+            except OF_THE_MACHINE:
                 raise
             except Exception as error:  # a crash is a value, never a stop for the others
                 failed, measured, judged = _code("evaluator", error), [], []
@@ -157,7 +159,7 @@ def _contexts(tallies: Tallies, pair: Pair) -> tuple[tuple[Context, Context] | N
         tally = tallies.of(version, pair.wave)
         part = "reference"
         reference = tally if pair.wave.id == pair.reference.id else tallies.of(version, pair.reference)
-    except _OF_THE_MACHINE:
+    except OF_THE_MACHINE:
         raise
     except Exception as error:
         return None, _code(part, error)
@@ -174,7 +176,7 @@ def _earlier(tallies: Tallies, pair: Pair) -> Iterable[Tally]:
     for wave in pair.earlier:
         try:
             yield tallies.of(pair.model_version, wave)
-        except _OF_THE_MACHINE:
+        except OF_THE_MACHINE:
             raise
         except Exception:
             _log.warning("%s has no counts on %s", pair.model_version.id, wave.id)

@@ -249,6 +249,34 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A paired test of a challenger against a champion, declared before the wave arrives that it is about."""
+
+    id: str
+    challenger: str
+    champion: str
+    dataset: str
+    measure: str
+    reason: str
+    declared_by: str
+    declared_at: datetime
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What a declared test said: the challenger's measure less the champion's. `id` is the declaration's."""
+
+    id: str
+    wave: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    status: str
+    finished_at: datetime
+
+
+@dataclass(frozen=True)
 class Release:
     """What may leave: immutable content, its sha256 as `id`. Stored before it is shown."""
 

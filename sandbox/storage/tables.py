@@ -79,6 +79,8 @@ OF_RECORD: dict[type, sa.Table] = {
     records.AdmittedGraph: _table("admitted_graphs", records.AdmittedGraph),
     records.Charge: _table("charges", records.Charge),
     records.TrainingRun: _table("training_runs", records.TrainingRun),
+    records.Comparison: _table("comparisons", records.Comparison),
+    records.ComparisonResult: _table("comparison_results", records.ComparisonResult),
     records.Incident: _table("incidents", records.Incident),
     records.NoiseMark: _table("noise_marks", records.NoiseMark),
     records.ModelVersion: _table("model_versions", records.ModelVersion),
@@ -204,6 +206,7 @@ sa.Index("findings_by_model", OF_RECORD[records.Finding].c.model_version)
 APPEND_ONLY = (
     "audit", "evaluations", "series", "measurements", "decisions", "releases", "tallies", "admitted_graphs",
     "noise_marks", "archives", "archived",
+    "comparisons", "comparison_results",
 )  # fmt: skip
 """Tables whose rows never change or go: triggers in the database itself refuse it. The one exception: values of an
 evaluation that is in an archive may go."""

@@ -69,6 +69,9 @@ def _certificate_and_decisions(panel: ModelPanel) -> None:
     with right:
         st.html(block(tag("h2", "Decisions")))
         st.html(block(tables.decisions(panel)))
+        if panel.tests:
+            st.html(block(tag("h2", "Tests against other versions")))
+            st.html(block(tag("ul", join(tag("li", words) for words in panel.tests))))
         st.html(block(tag("h2", "What could not be said")))
         st.html(block(tables.unanswered(panel)))
         if panel.graph:
