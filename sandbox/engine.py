@@ -98,6 +98,18 @@ class Engine:
             self._client.resume_workflow(workflow.workflow_id, queue_name=workflow.queue_name)
         return len(fetched)
 
+    def strays(self, executor: str) -> dict[str, str]:
+        """What this process has fetched as `executor` and does not do, with its queue: while the database was
+        away an attempt may end without anybody having been able to write that down."""
+        fetched = self._client.list_workflows(
+            status="PENDING", executor_id=executor, load_input=False, load_output=False
+        )
+        return {w.workflow_id: w.queue_name or "" for w in fetched if w.workflow_id not in _doing}
+
+    def put_back(self, workflow: str, queue: str) -> None:
+        """Puts one stray back into its queue."""
+        self._client.resume_workflow(workflow, queue_name=queue or None)
+
     def forget(self, before: datetime) -> int:
         """Removes what ended before then; returns how many were removed, at most a few hundred at once."""
         over = self._client.list_workflows(
@@ -183,6 +195,20 @@ def address(settings: Settings) -> sa.URL:
 _perform: Callable[[str, int, Steps], str]
 _do_shard: Callable[[str, dict[str, Any]], str]
 _registered: list[Any] = []
+_doing: set[str] = set()
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Notes what this process really does."""
+    from dbos import DBOS
+
+    workflow = str(DBOS.workflow_id)
+    _doing.add(workflow)
+    try:
+        yield
+    finally:
+        _doing.discard(workflow)
 
 
 def _workflows() -> list[Any]:
@@ -193,11 +219,13 @@ def _workflows() -> list[Any]:
 
         @DBOS.workflow(name=_JOB, max_recovery_attempts=None)
         def job(key: str, attempt: int) -> str:
-            return _perform(key, attempt, Steps(_id(key, attempt)))
+            with _noted():
+                return _perform(key, attempt, Steps(_id(key, attempt)))
 
         @DBOS.workflow(name=_SHARD, max_recovery_attempts=None)
         def shard(key: str, arguments: dict[str, Any]) -> str:
-            return _do_shard(key, arguments)
+            with _noted():
+                return _do_shard(key, arguments)
 
         _registered.extend((job, shard))
     return _registered

@@ -15,29 +15,35 @@ import sqlalchemy as sa
 from sandbox.engine import Engine
 from sandbox.jobs import claims
 from sandbox.jobs.kinds import Kind
-from sandbox.jobs.presence import Watch, everybody
-from sandbox.records import Worker
+from sandbox.jobs.presence import Presence, Watch, everybody
+from sandbox.lifecycle import JobState
+from sandbox.records import Job, Worker
 from sandbox.storage import Store
 
 _WINDOW = 500
-_MEND_SECONDS, _FORGET_SECONDS = 2.0, 3600.0
+_MEND_SECONDS, _STRAY_SECONDS, _FORGET_SECONDS = 2.0, 5.0, 3600.0
 _log = logging.getLogger(__name__)
 
 
 class Care:
-    """What one process does of it; `me` is its own worker, which it never takes for dead."""
+    """What one process does of it; `me` is its own presence, which it never takes for dead."""
 
-    def __init__(self, store: Store, engine: Engine, kinds: Mapping[str, Kind], me: str = "") -> None:
-        self._store, self._engine, self._kinds, self._me = store, engine, kinds, me
+    def __init__(
+        self, store: Store, engine: Engine, kinds: Mapping[str, Kind], me: Presence | None = None
+    ) -> None:
+        self._store, self._engine, self._kinds = store, engine, kinds
+        self._me, self._astray = me, dict[str, float]()
         self._watch, self._mended, self._forgot = Watch(), float("-inf"), time.monotonic()
 
     def look(self) -> None:
         """Once; trouble with the database is left to the next time."""
         now = time.monotonic()
         try:
-            freed = reap(self._store, self._engine, self._watch, self._kinds, self._me)
+            freed = reap(self._store, self._engine, self._watch, self._kinds, self._me.id if self._me else "")
             if freed or now - self._mended >= _MEND_SECONDS:
                 self._mended = now
+                if self._me:
+                    self._find_strays(self._me, now)
                 mend(self._store, self._engine, self._kinds)
             if now - self._forgot > _FORGET_SECONDS:
                 self._forgot = now
@@ -45,6 +51,24 @@ class Care:
                 self._engine.forget(self._store.clock() - claims.KEPT)
         except sa.exc.SQLAlchemyError as error:
             _log.warning("the database does not answer (%s); trying again", type(error).__name__)
+
+    def _find_strays(self, me: Presence, now: float) -> None:
+        """Gives back what is ours by the tables and has been nobody's for a while: it ended, or was never begun,
+        while the database was away."""
+        strays = self._engine.strays(me.id)
+        held = {hand.key for hand in me.hands}
+        running = [
+            job for job in self._store.all(Job, worker=me.id, state=JobState.RUNNING) if job.key not in held
+        ]
+        names = [*strays, *(job.key for job in running)]
+        self._astray = {name: self._astray.get(name, now) for name in names}
+        for name in names:
+            if now - self._astray[name] >= _STRAY_SECONDS:
+                if name in strays:
+                    self._engine.put_back(name, strays[name])
+                else:
+                    claims.give_up(me, name)
+                _log.info("%s was nobody's and waits again", name)
 
 
 def reap(store: Store, engine: Engine, watch: Watch, kinds: Mapping[str, Kind], me: str = "") -> list[str]:

@@ -136,6 +136,14 @@ def end(presence: Presence, hand: Hand, outcome: Outcome) -> None:
                  total=hand.total, doing="")  # fmt: skip
 
 
+def give_up(presence: Presence, key: str) -> None:
+    """A job that is this worker's by its row and that it does not do waits again, in the same attempt."""
+    with presence.store.transaction() as tx:
+        job = _find(tx, key)
+        if job and job.worker == presence.id and job.state is JobState.RUNNING:
+            _free(tx, job, note="its worker lost it", attempt=job.attempt, again_at=None, deaths=job.deaths)
+
+
 def bury(tx: Transaction, worker: str, kinds: Mapping[str, Kind], *, died: bool = True) -> None:
     """A worker is gone: what it held waits again, for somebody else. Part of the caller's transaction."""
     held = sa.select(_JOBS).where(_JOBS.c.worker == worker, _JOBS.c.state == JobState.RUNNING)

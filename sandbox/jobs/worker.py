@@ -132,7 +132,7 @@ def work(
         worker = WorkerAtWork(box, engine, presence, kinds)
         with working(engine, presence.id, worker.perform, worker.shard, queues):
             ready(presence.id)
-            care = Care(box.store, engine, kinds, presence.id)
+            care = Care(box.store, engine, kinds, presence)
             while not stop.is_set() and not presence.lost.is_set():
                 care.look()
                 stop.wait(LOOK_SECONDS)
