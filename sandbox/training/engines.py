@@ -8,14 +8,23 @@ every record by itself, through `vmap`. The door to torch: import this inside fu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
 from sandbox.training import taps
-from sandbox.training.gradients import clip_factors, flat, kept, loss_of_one, record_gradients, squared_norms
+from sandbox.training.gradients import (
+    clip_factors,
+    flat,
+    kept,
+    kept_in_place,
+    loss_of_one,
+    record_gradients,
+    squared_lengths,
+    squared_norms,
+)
 
 if TYPE_CHECKING:
     from sandbox.submissions.graph.lift import Model
@@ -109,17 +118,45 @@ class Tapped:
         owners: Tensor,
         clip: float,
     ) -> Sums:
+        if len(owners) == int(owners[-1]) + 1:
+            return self.single_sums(weights, features, target, None, clip)
         rest, pairs = self._backward(weights, features, target)
-        finite = torch.isfinite(_squares(rest, pairs))
-        rest = {name: kept(flat(g), finite) for name, g in rest.items()}
-        pairs = {tap: (kept(back, finite), _kept_input(came, finite)) for tap, (back, came) in pairs.items()}
-        layout = _Layout(owners)
-        rest = layout.means(rest)
-        pairs = {tap: layout.together(*pair) for tap, pair in pairs.items()}
-        factors = clip_factors(_squares(rest, pairs), clip)
-        sums = {name: (factors @ g).view_as(weights[name]) for name, g in rest.items()}
+        finite, layout = torch.isfinite(_squares(rest, pairs)), _Layout(owners)
+        rest = layout.means({name: kept(flat(g), finite) for name, g in rest.items()})
+        pairs = {
+            tap: layout.together(kept(back, finite), _kept_input(came, finite))
+            for tap, (back, came) in pairs.items()
+        }
+        return self._clipped(weights, rest, pairs, None, clip)
+
+    def single_sums(
+        self,
+        weights: Mapping[str, Tensor],
+        features: Mapping[str, Tensor],
+        target: Tensor,
+        there: Tensor | None,
+        clip: float | Tensor,
+    ) -> Sums:
+        """The sums where each record is a unit; those that are not `there` (true or false) count for nothing."""
+        return self._clipped(weights, *self._backward(weights, features, target), there, clip)
+
+    def _clipped(
+        self,
+        weights: Mapping[str, Tensor],
+        rest: Mapping[str, Tensor],
+        pairs: Mapping[taps.Tap, taps.Pairs],
+        there: Tensor | None,
+        clip: float | Tensor,
+    ) -> Sums:
+        squares = _squares(rest, pairs)
+        keep = torch.isfinite(squares)
+        factors = clip_factors(squares, clip)
+        if there is not None:
+            keep, factors = keep & there, factors * there
+        sums = {name: (factors @ kept(flat(g), keep)).view_as(weights[name]) for name, g in rest.items()}
         for tap, (back, came) in pairs.items():
-            sums |= tap.sums((back * factors[:, None, None], came), weights[tap.weight].shape)
+            scaled = kept_in_place(back * factors[:, None, None], keep)
+            sums |= tap.sums((scaled, _kept_input(came, keep)), weights[tap.weight].shape)
         return {name: sums[name] for name in weights}
 
     def _backward(
@@ -131,9 +168,13 @@ class Tapped:
         the sum of all losses is every record's own.
         """
         n = len(target)
-        shared = {name: weights[name].detach() for name in weights if name not in self._rest}
+        shared: dict[str, Tensor | None] = {
+            name: weights[name].detach() for name in weights if name not in self._rest
+        }
         copies = {name: _repeated(weights[name].detach(), n) for name in self._rest}
-        zeros = {node: _repeated(torch.zeros(()).expand(shape), n) for node, shape in self._shapes.items()}
+        starts = {tap.node: tap.start(weights, self._shapes[tap.node]) for tap in self._taps}
+        zeros = {node: _repeated(start.detach(), n) for node, start in starts.items()}
+        shared |= {tap.bias: None for tap in self._taps if tap.bias}  # added by the tap
         losses, came = vmap(self._loss_of, in_dims=(None, 0, 0, 0, 0), randomness="different")(
             shared, copies, zeros, dict(features), target
         )
@@ -152,13 +193,13 @@ class Tapped:
 
     def _loss_of(
         self,
-        shared: dict[str, Tensor],
+        shared: dict[str, Tensor | None],
         copies: dict[str, Tensor],
         zeros: dict[str, Tensor],
         record: dict[str, Tensor],
         target: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        weights = {**shared, **copies}
+        weights: dict[str, Any] = {**shared, **copies}
         logits, given = self._model.tapped(weights, record, zeros, self._training)
         came = {tap.node: given[tap.node][tap.reads] for tap in self._taps}
         return loss_of_one(logits, target, self._loss), came
@@ -170,18 +211,14 @@ class _Layout:
     def __init__(self, owners: Tensor) -> None:
         self._owners = owners
         self._sizes = torch.bincount(owners)
-        self._single = len(self._sizes) == len(owners)
-        if not self._single:
-            self._most = int(self._sizes.max())
-            within = torch.arange(len(owners)) - (self._sizes.cumsum(0) - self._sizes)[owners]
-            self._at = owners * self._most + within
+        self._most = int(self._sizes.max())
+        within = torch.arange(len(owners)) - (self._sizes.cumsum(0) - self._sizes)[owners]
+        self._at = owners * self._most + within
 
     def means(self, gradients: Mapping[str, Tensor]) -> Sums:
-        return dict(gradients) if self._single else _unit_means(dict(gradients), self._owners)
+        return _unit_means(dict(gradients), self._owners)
 
     def together(self, back: Tensor, came: Tensor) -> taps.Pairs:
-        if self._single:
-            return back, came
         shares = (1 / self._sizes)[self._owners].view(-1, 1, 1)
         return self._spread(back * shares), self._spread(came)
 
@@ -193,7 +230,7 @@ class _Layout:
 
 
 def _squares(whole: Mapping[str, Tensor], pairs: Mapping[taps.Tap, taps.Pairs]) -> Tensor:
-    squares = [flat(g).square().sum(1) for g in whole.values()]
+    squares = [squared_lengths(flat(g)) for g in whole.values()]
     return torch.stack([*squares, *(tap.squares(pair) for tap, pair in pairs.items())]).sum(0)
 
 

@@ -53,11 +53,16 @@ def loss_of_one(logits: Tensor, target: Tensor, kind: str) -> Tensor:
 
 def squared_norms(gradients: Mapping[str, Tensor]) -> Tensor:
     """Of each record's (or unit's) gradient over all weights together."""
-    norms = [torch.linalg.vector_norm(flat(g), dim=1) for g in gradients.values()]  # one pass, no copy
-    return torch.stack(norms).square().sum(0)
+    return torch.stack([squared_lengths(flat(g)) for g in gradients.values()]).sum(0)
 
 
-def clip_factors(squares: Tensor, clip: float) -> Tensor:
+def squared_lengths(rows: Tensor) -> Tensor:
+    """Of each row: one pass, no copy."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths.square()
+
+
+def clip_factors(squares: Tensor, clip: float | Tensor) -> Tensor:
     """What each of these squared norms is multiplied by so that its root is at most `clip`; 0 where not finite."""
     factors = (clip / squares.sqrt().clamp_min(1e-12)).clamp_max(1.0)
     return torch.where(torch.isfinite(squares), factors, 0.0)
@@ -68,13 +73,23 @@ def kept(values: Tensor, keep: Tensor) -> Tensor:
 
     Twenty times quicker than choosing, and as quick whether a record is lost or not.
     """
-    bits = keep.to(torch.int32).neg().view(-1, *(1,) * (values.dim() - 1))  # all bits, or none
-    return values.contiguous().view(torch.int32).bitwise_and(bits).view(values.dtype)
+    return values.contiguous().view(torch.int32).bitwise_and(_bits(keep, values)).view(values.dtype)
+
+
+def kept_in_place(values: Tensor, keep: Tensor) -> Tensor:
+    """The same in the values themselves, which nobody else may hold."""
+    values.view(torch.int32).bitwise_and_(_bits(keep, values))
+    return values
 
 
 def flat(gradients: Tensor) -> Tensor:
     """One row a record, also of a weight that is a single number."""
     return gradients.reshape(len(gradients), -1)
+
+
+def _bits(keep: Tensor, values: Tensor) -> Tensor:
+    """All of them, or none."""
+    return keep.to(torch.int32).neg().view(-1, *(1,) * (values.dim() - 1))
 
 
 def _finite(gradients: dict[str, Tensor]) -> dict[str, Tensor]:

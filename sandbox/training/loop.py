@@ -8,9 +8,10 @@ is kept or returned: no loss, no gradient norm, no batch size. Whoever watches a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sandbox.training import canaries as planted
 from sandbox.training.canaries import Canaries
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from sandbox.submissions.graph.lift import Model
     from sandbox.training.checkpoint import Checkpoint
     from sandbox.training.engines import Engine
+
+_LOOKED_AT = 5
+"""Steps after which it is known how long one takes."""
 
 Progress = Callable[[int, int], None]
 
@@ -62,6 +66,7 @@ class Training:
         plan: Plan,
         randomness: Randomness,
         canaries: Canaries | None = None,
+        compiled: Literal["auto", "never", "always"] = "auto",
     ) -> None:
         import torch
 
@@ -70,12 +75,13 @@ class Training:
         self._features, self._target, self._units = features, target, units
         self._plan, self._randomness, self._canaries = plan, randomness, canaries or Canaries.none()
         self._weights = {name: weight.detach().clone() for name, weight in model.weights.items()}
-        self._engine = engines.choose(model, plan.loss)
+        self._model, self._engine, self._compiled = model, engines.choose(model, plan.loss), compiled
         coordinates = sum(weight.numel() for weight in self._weights.values()) + len(self._canaries)
         self._grid = Grid.of(plan.clip, coordinates)
         self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate)
         self._average = _TailAverage(self._weights, first=plan.steps - int(plan.averaged * plan.steps))
         self.done = self._taken_up = 0
+        self._timed = 0.0
 
     @property
     def means(self) -> dict[str, Tensor]:
@@ -84,6 +90,7 @@ class Training:
 
     def step(self, observe: Observer | None = None) -> None:
         """Draws, clips, sums, adds noise, and moves the weights."""
+        self._compile_if_it_pays()
         plan, people = self._plan, len(self._units)
         drawn = draw(people + self._canaries.units, plan.sampling_rate, self._randomness.sampling)
         sums = self._sums(drawn)
@@ -113,6 +120,31 @@ class Training:
         """Goes on where this state was taken."""
         self.done, self._average.count = put_back(state, self._weights, self.means, self._optimiser)
         self._taken_up = self.done
+
+    def _compile_if_it_pays(self) -> None:
+        """After some steps have shown how long one takes; always or never where that was asked for."""
+        took = self.done - self._taken_up
+        if took == 0:
+            self._timed = time.monotonic()
+        if (
+            self._compiled == "never"
+            or self._units.most_rows > 1
+            or not (took == _LOOKED_AT or self._compiled == "always")
+        ):
+            return
+        from sandbox.training import compiled
+
+        seconds = (time.monotonic() - self._timed) / _LOOKED_AT
+        if self._compiled == "always" or compiled.pays(self._plan.steps - self.done, seconds):
+            self._engine = compiled.instead_of(
+                self._engine,
+                self._model,
+                self._weights,
+                self._target,
+                self._plan.expected_batch,
+                self._grid.inner_clip,
+            )
+        self._compiled = "never"
 
     def _sums(self, drawn: Whole) -> dict[str, Tensor]:
         people, clip = len(self._units), self._grid.inner_clip

@@ -45,6 +45,8 @@ class UnitRows:
 
     def rows(self, units: Whole) -> tuple[Whole, Whole]:
         """The rows of these units, and for each row the position of its unit among `units`."""
+        if self.most_rows == 1:
+            return self._order[self._starts[units]], np.arange(len(units))
         sizes = self.sizes[units]
         owners = np.repeat(np.arange(len(units)), sizes)
         within = np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sandbox.submissions.graph.document import Argument, Node, RecordGraph, Ref, WeightRef
+from sandbox.training.gradients import squared_lengths
 
 Pairs = tuple[Tensor, Tensor]
 """What flowed back, [n, places, out], and what came in, [n, places, in] (of an embedding [n, places])."""
@@ -36,6 +37,10 @@ class Tap:
     bias: str | None = None
     reads = 0
     """Which argument of the node is what comes in."""
+
+    def start(self, weights: Mapping[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """What to add to the layer's result, of this shape: its bias, which it then does without, or zero."""
+        return (torch.zeros(()) if self.bias is None else weights[self.bias]).expand(shape)
 
     def pairs(self, back: Tensor, came: Tensor) -> Pairs:
         """Of n records: what flowed back [n, *shape of the result] and what came in [n, *its shape]."""
@@ -55,7 +60,7 @@ class Tap:
         back, came = pairs
         bias = 0.0 if self.bias is None else 1.0
         if back.shape[1] == 1:
-            return back.square().sum((1, 2)) * (came.square().sum((1, 2)) + bias)
+            return squared_lengths(back[:, 0]) * (squared_lengths(came[:, 0]) + bias)
         return (_products(back) * (_products(came) + bias)).sum((1, 2))
 
     def sums(self, pairs: Pairs, shape: torch.Size) -> dict[str, Tensor]:
@@ -73,6 +78,11 @@ class ConvTap(Tap):
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
+
+    def start(self, weights: Mapping[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        if self.bias is None:
+            return torch.zeros(()).expand(shape)
+        return weights[self.bias].view(1, -1, *(1,) * (len(shape) - 2)).expand(shape)
 
     def pairs(self, back: Tensor, came: Tensor) -> Pairs:
         came = came.squeeze(1)
@@ -101,7 +111,7 @@ class EmbeddingTap(Tap):
     def squares(self, pairs: Pairs) -> Tensor:
         back, places = pairs
         if places.shape[1] == 1:
-            return back.square().sum((1, 2))
+            return squared_lengths(back[:, 0])
         return (_products(back) * (places[:, :, None] == places[:, None, :])).sum((1, 2))
 
     def sums(self, pairs: Pairs, shape: torch.Size) -> dict[str, Tensor]:

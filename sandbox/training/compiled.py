@@ -1,0 +1,116 @@
+"""Can a step's gradients be compiled? For portions of one size, where a C++ compiler is; else this says why not.
+
+The engine's work is written down once, operator by operator, for a portion of fixed size, and given to
+torch's compiler. Portions with fewer records are filled up with copies of one, which count for nothing. What
+was compiled is held against the engine itself on made-up records before a person's record meets it.
+
+The door to torch: import this inside functions only.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from sandbox.submissions.graph.lift import Model
+from sandbox.submissions.graph.operators import DTYPES, OPERATORS
+from sandbox.training.engines import Engine, Sums, Tapped
+
+APART = 1e-4
+COMPILING_SECONDS, SAVED = 90.0, 0.3
+"""What compiling takes on a slow machine, and the part of a step that it saves (benchmarks/training.py)."""
+
+
+def pays(steps_left: int, step_seconds: float) -> bool:
+    """Whether the steps left save more time than compiling takes."""
+    return steps_left * step_seconds * SAVED > COMPILING_SECONDS
+
+
+def instead_of(
+    engine: Engine, model: Model, weights: Mapping[str, Tensor], target: Tensor, expected: float, clip: float,
+    compiler: Callable[..., Callable[..., Sums]] | None = None,
+) -> Engine:  # fmt: skip
+    """The engine compiled; or, with a line in the log, as it is, where that cannot be or gives other sums."""
+    if not isinstance(engine, Tapped) or any(OPERATORS[node.op].switched for node in model.graph.nodes):
+        return _as_it_is(engine, "its graph has recurrent layers or dropout")
+    made = Compiled(engine, portion(expected, engine.records_at_once), compiler or by_torch)
+    try:
+        apart = made.prepare(model, weights, target, clip)
+    except Exception as error:  # whatever a compiler, or its absence, raises
+        return _as_it_is(engine, f"compiling failed, is a C++ compiler installed? ({type(error).__name__})")
+    return made if apart <= APART else _as_it_is(engine, f"what was compiled is {apart:.1e} off")
+
+
+def _as_it_is(engine: Engine, why: str) -> Engine:
+    logging.getLogger(__name__).warning("Training goes on without compiling: %s.", why)
+    return engine
+
+
+def portion(expected: float, at_once: int) -> int:
+    """Records in a portion: few steps need another one than most, and none holds more than `at_once`."""
+    most = expected + 4 * math.sqrt(expected) + 1
+    return math.ceil(most / math.ceil(most / at_once))
+
+
+class Compiled:
+    """A `Tapped` engine for units of one record. What does not fit a portion it leaves to the engine itself."""
+
+    def __init__(self, engine: Tapped, records: int, compiler: Callable[..., Callable[..., Sums]]) -> None:
+        self._engine, self.records_at_once, self._compiler = engine, records, compiler
+        self._run: Callable[..., Sums] | None = None
+
+    def prepare(self, model: Model, weights: Mapping[str, Tensor], target: Tensor, clip: float) -> float:
+        """Compiles; returns how far the sums on made-up records are apart from the engine's, one record not finite."""
+        n = max(2, self.records_at_once - 1)
+        some = {s.name: torch.rand(n, *s.shape[1:]).mul(2).to(DTYPES[s.dtype]) for s in model.graph.inputs}
+        for tensor in some.values():
+            if tensor.is_floating_point():
+                tensor[0] = float("nan")
+        answers = torch.zeros(n, dtype=target.dtype)
+        filled = self._filled(some, answers)
+
+        def work(
+            weights: dict[str, Tensor], some: dict[str, Tensor], target: Tensor, there: Tensor, clip: Tensor
+        ) -> Sums:
+            return self._engine.single_sums(weights, some, target, there, clip)
+
+        traced = make_fx(work)(dict(weights), *filled, torch.tensor(clip))
+        self._run = self._compiler(traced)
+        given = weights, some, answers, torch.arange(n), clip
+        ours, theirs = self.sums(*given), self._engine.sums(*given)
+        largest = max(float(total.abs().max()) for total in theirs.values())
+        return max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) / max(largest, 1e-6)
+
+    def sums(
+        self,
+        weights: Mapping[str, Tensor],
+        features: Mapping[str, Tensor],
+        target: Tensor,
+        owners: Tensor,
+        clip: float,
+    ) -> Sums:
+        n = len(target)
+        if self._run is None or n > self.records_at_once or n != int(owners[-1]) + 1:
+            return self._engine.sums(weights, features, target, owners, clip)
+        return self._run(dict(weights), *self._filled(features, target), torch.tensor(clip))
+
+    def _filled(
+        self, features: Mapping[str, Tensor], target: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        n = len(target)
+        at = torch.arange(self.records_at_once).clamp_max(n - 1)
+        there = torch.arange(self.records_at_once) < n
+        return {name: tensor[at] for name, tensor in features.items()}, target[at], there
+
+
+def by_torch(graph: torch.fx.GraphModule) -> Callable[..., Sums]:
+    """torch's compiler; what it writes lies in a folder that nobody else can write to. Raises where none works."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp(prefix="ndl-compiled-"))
+    return torch.compile(graph, dynamic=False)
