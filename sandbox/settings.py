@@ -78,6 +78,14 @@ class Workers(_Section):
     person: str = ""
 
 
+class Training(_Section):
+    """What takes the gradients: our `taps`, or `opacus`, a slower peer for units of one record. And whether they
+    are compiled: where it pays, `never`, or `always`."""
+
+    engine: Literal["taps", "opacus"] = "taps"
+    compile: Literal["auto", "never", "always"] = "auto"
+
+
 class Publication(_Section):
     """What a public release may say and what it costs each wave's budget."""
 
@@ -113,6 +121,7 @@ class Settings(_Section):
     evaluation: Evaluation = Evaluation()
     schedule: Schedule = Schedule()
     workers: Workers = Workers()
+    training: Training = Training()
     publication: Publication = Publication()
     isolation: Isolation = Isolation()
     people: dict[str, list[Role]] = {}

@@ -56,11 +56,23 @@ def put(file: Path, place: Path) -> Path:
 
 def read_unchanged(file: Path, digest: str, what: str) -> pa.Table:
     """The records of a file; raises NDLError when it is gone or not the one that was accepted."""
+    _unchanged(file, digest, what)
+    return read_parquet(file)
+
+
+@contextmanager
+def opened_unchanged(file: Path, digest: str, what: str) -> Iterator[pq.ParquetFile]:
+    """The file, to be read a part at a time; raises as `read_unchanged`."""
+    _unchanged(file, digest, what)
+    with pq.ParquetFile(file) as parquet:
+        yield parquet
+
+
+def _unchanged(file: Path, digest: str, what: str) -> None:
     if not file.is_file():
         raise NDLError(f"The file of {what} is gone: {file}. Restore it from a backup.")
     if sha256_of(file) != digest:
         raise NDLError(f"The file of {what} is not the one that was accepted: {file}. Restore it.")
-    return read_parquet(file)
 
 
 def units_in(file: Path, unit: str) -> pa.ChunkedArray:

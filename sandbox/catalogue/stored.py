@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,9 +20,29 @@ def card_of(dataset: Dataset) -> Card:
 
 
 def read_training(dataset: Dataset) -> pa.Table:
-    """The training side; raises NDLError when the file is not the one that was split."""
+    """The training side; raises NDLError when it is not the file that was split."""
     path = Path(dataset.training_path)
     return files.read_unchanged(path, dataset.training_digest, f"the training side of {dataset.name}")
+
+
+def portions_of_training(dataset: Dataset, rows: int) -> Iterator[pa.Table]:
+    """The training side, at most so many rows at a time; raises NDLError when it is not the file that was split."""
+    path = Path(dataset.training_path)
+    with files.opened_unchanged(
+        path, dataset.training_digest, f"the training side of {dataset.name}"
+    ) as parquet:
+        for group in range(parquet.num_row_groups):
+            table = parquet.read_row_group(group, use_threads=False)
+            yield from (table.slice(at, rows) for at in range(0, table.num_rows, rows))
+
+
+def units_of_training(dataset: Dataset, unit: str) -> pa.Table:
+    """Whose each row is, in the same order."""
+    path = Path(dataset.training_path)
+    with files.opened_unchanged(
+        path, dataset.training_digest, f"the training side of {dataset.name}"
+    ) as parquet:
+        return parquet.read(columns=[unit])
 
 
 def read_wave(wave: Wave) -> pa.Table:

@@ -52,22 +52,31 @@ class Engine(Protocol):
         """
 
 
-def choose(model: Model, loss: str, *, training: bool = True) -> Engine:
-    """`Tapped`, but for graphs with recurrent layers: theirs take one product over all steps in `Plain`."""
+def choose(model: Model, loss: str, *, training: bool = True, by: str = "taps") -> Engine:
+    """`Tapped`, but for graphs with recurrent layers: theirs take one product over all steps in `Plain`.
+
+    By "opacus", the peer of sandbox.training.by_opacus.
+    """
+    if by == "opacus":
+        from sandbox.training.by_opacus import ByOpacus
+
+        return ByOpacus(model, loss, training=training)
     recurrent = any(node.op in ("aten.gru.input", "aten.lstm.input") for node in model.graph.nodes)
     return (Plain if recurrent else Tapped)(model, loss, training=training)
 
 
-def difference(model: Model, loss: str, features: Mapping[str, Tensor], target: Tensor, clip: float) -> float:
+def difference(
+    model: Model, loss: str, features: Mapping[str, Tensor], target: Tensor, clip: float, by: str = "taps"
+) -> float:
     """How far the chosen engine's sums are from those of `Plain`, over the largest of these; without dropout.
 
-    Records are clipped and in units of one and of two.
+    Records are clipped and in units of one and, but for Opacus, of two.
     """
     n = len(target)
     apart = []
-    for owners in (torch.arange(n), torch.arange(n) // 2):
-        given = dict(model.weights), features, target, owners, clip
-        plain, quick = (make(model, loss, training=False).sums(*given) for make in (Plain, choose))
+    engines = Plain(model, loss, training=False), choose(model, loss, training=False, by=by)
+    for owners in (torch.arange(n), torch.arange(n) // 2)[: 1 if by == "opacus" else 2]:
+        plain, quick = (e.sums(dict(model.weights), features, target, owners, clip) for e in engines)
         largest = max(float(total.abs().max()) for total in plain.values())
         apart += [float((quick[name] - plain[name]).abs().max()) / max(largest, 1e-6) for name in plain]
     return max(apart)

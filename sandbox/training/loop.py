@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sandbox.training import canaries as planted
 from sandbox.training.canaries import Canaries
@@ -66,7 +66,9 @@ class Training:
         plan: Plan,
         randomness: Randomness,
         canaries: Canaries | None = None,
-        compiled: Literal["auto", "never", "always"] = "auto",
+        *,
+        by: str = "taps",
+        compiled: str = "auto",
     ) -> None:
         import torch
 
@@ -75,7 +77,7 @@ class Training:
         self._features, self._target, self._units = features, target, units
         self._plan, self._randomness, self._canaries = plan, randomness, canaries or Canaries.none()
         self._weights = {name: weight.detach().clone() for name, weight in model.weights.items()}
-        self._model, self._engine, self._compiled = model, engines.choose(model, plan.loss), compiled
+        self._model, self._engine, self._compiled = model, engines.choose(model, plan.loss, by=by), compiled
         coordinates = sum(weight.numel() for weight in self._weights.values()) + len(self._canaries)
         self._grid = Grid.of(plan.clip, coordinates)
         self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate)
@@ -170,16 +172,18 @@ def fit(
     canaries: Canaries | None = None,
     observe: Observer | None = None,
     kept: Checkpoint | None = None,
+    by: str = "taps",
+    compiled: str = "auto",
 ) -> dict[str, Tensor]:
     """The trainable weights of `model` after exactly `plan.steps` noisy steps; the model itself stays as it was.
 
     `begins` hears of each step before a record is drawn for it, `progress` after it is done; both as (step
     from 1, steps). `observe` sees inside each step, after its noise and before the weights move. With `kept` a
-    training that was cut off goes on where it was kept last.
+    training that was cut off goes on where it was kept last. `by` and `compiled` as in sandbox.settings.Training.
     """
     from sandbox.submissions.graph.lift import flushed
 
-    training = Training(model, features, target, units, plan, randomness, canaries)
+    training = Training(model, features, target, units, plan, randomness, canaries, by=by, compiled=compiled)
     if kept and (state := kept.read()):
         training.take_up(state)
     with flushed():  # else a step's time could tell of tiny values in it

@@ -39,7 +39,7 @@ from sandbox.storage import Store
 from sandbox.submissions import admission
 from sandbox.submissions.manifest import Manifest
 from sandbox.threads import one_thread
-from sandbox.training import incidents, loop, plan
+from sandbox.training import encoded, incidents, loop, plan
 from sandbox.training.certificate import certify, code_version
 from sandbox.training.checkpoint import Checkpoint
 from sandbox.training.plan import Plan
@@ -123,7 +123,7 @@ def _train(
         from sandbox.submissions.graph.lift import Model
 
         model = Model(graph)
-        rehearsed = rehearse(model, encoding.inputs, chosen)
+        rehearsed = rehearse(model, encoding.inputs, chosen, settings.training.engine)
         hand.check()
         code = code_version()
         run, kept = _cut_off(store, settings, submission, dataset, code) or (None, None)
@@ -137,7 +137,7 @@ def _train(
             if not ran.steps:  # one that goes on was touched before
                 ledger.touch(store, charge.id, person.name)
             weights, judgement = _learn(
-                store, model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), told,
+                store, settings, model, dataset, encoding, chosen, randomness or Randomness.of_the_system(), told,
                 ran.note, charge, rehearsed, kept,
             )  # fmt: skip
             charge = ledger.settle(store, charge.id, charge.event, person.name)
@@ -190,7 +190,7 @@ class _Ran:
             ledger.settle(store, charge_id, event, person_name)
 
 
-def rehearse(model: Model, inputs: Inputs, chosen: Plan) -> FirstNoise:
+def rehearse(model: Model, inputs: Inputs, chosen: Plan, by: str = "taps") -> FirstNoise:
     """One step on made-up records: what cannot be trained, or not as by definition, is refused before it is charged.
 
     Raises Refused, which says which kind of error it was and no more. Returns its noise, which is to be no other's.
@@ -200,16 +200,21 @@ def rehearse(model: Model, inputs: Inputs, chosen: Plan) -> FirstNoise:
     from sandbox.training import engines
     from sandbox.training.gate import gate
 
+    if by == "opacus" and chosen.max_rows_per_unit > 1:
+        raise Refused(
+            "Opacus knows units of one record only, and here one may have several.\n"
+            "Leave `engine` out of [training] in the settings."
+        )
     features = made_up.records(inputs, _REHEARSED, torch.Generator().manual_seed(0))
     target = made_up.targets(inputs, _REHEARSED)
     short = replace(chosen, units=_REHEARSED, sampling_rate=1.0, steps=1)
     units = UnitRows(np.arange(_REHEARSED), 1)
     try:
-        apart = engines.difference(model, chosen.loss, features, target, chosen.clip)
+        apart = engines.difference(model, chosen.loss, features, target, chosen.clip, by)
         witness, canaries = gate.rehearsal(chosen, model)
         loop.fit(
             model, features, target, units, short, Randomness.of_the_system(),
-            canaries=canaries, observe=witness.note,
+            canaries=canaries, observe=witness.note, by=by,
         )  # fmt: skip
     except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
         raise Refused(f"This model cannot be trained record by record ({type(error).__name__}).") from None
@@ -312,6 +317,7 @@ def _again(run: TrainingRun) -> str:
 
 def _learn(
     store: Store,
+    settings: Settings,
     model: Model,
     dataset: Dataset,
     encoding: Encoding,
@@ -328,10 +334,8 @@ def _learn(
 
     from sandbox.training.gate.gate import Gate
 
-    table = stored.read_training(dataset)
-    features = {name: torch.from_numpy(array) for name, array in encoding.features(table).items()}
-    target = torch.from_numpy(encoding.target(table))
-    codes = encoding.units(table)
+    records = encoded.of(dataset, encoding, settings.storage.folder.absolute() / "training")
+    features, target, codes = records.features, records.target, records.codes
     units = UnitRows(codes, chosen.max_rows_per_unit)
     if len(units) != chosen.units:
         raise Refused("The training side does not hold the units it was registered with.")
@@ -342,6 +346,7 @@ def _learn(
     weights = loop.fit(
         model, features, target, units, chosen, randomness, progress, begins,
         canaries=gate.canaries, observe=gate.observe, kept=kept,
+        by=settings.training.engine, compiled=settings.training.compile,
     )  # fmt: skip
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
         raise FloatingPointError
