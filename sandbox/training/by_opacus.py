@@ -87,12 +87,12 @@ class ByOpacus:
         if len(owners) != int(owners[-1]) + 1:
             raise NotImplementedError("Opacus knows units of one record only")
         self._lifted.put(weights)
-        own = self._lifted.named()
+        own: dict[str, Any] = {**self._lifted.named()}  # Opacus adds fields of its own to parameters
         for parameter in own.values():
             parameter.grad = parameter.grad_sample = parameter.summed_grad = None
         answers = self._private(packed(self._model, features))
         each = torch.func.vmap(lambda logits, answer: loss_of_one(logits, answer, self._loss))
-        each(answers, target).sum().backward()
+        torch.autograd.backward(each(answers, target).sum())
         for parameter in own.values():
             if parameter.grad_sample is None:
                 parameter.grad_sample = torch.zeros(len(target), *parameter.shape)
