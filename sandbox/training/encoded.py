@@ -57,15 +57,16 @@ def streamed(dataset: Dataset, encoding: Encoding, folder: Path) -> Encoded:
     folder.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix="encoded-", dir=folder))
     try:
-        maps: dict[str, NDArray[Any]] = {}
-        at = 0
+        kinds: dict[str, tuple[Path, np.dtype[Any], tuple[int, ...]]] = {}
         for table in stored.portions_of_training(dataset, _PORTION):
             for name, values in _arrays(encoding, table):
-                if name not in maps:
-                    shape = (dataset.training_rows, *values.shape[1:])
-                    maps[name] = np.memmap(workplace / str(len(maps)), values.dtype, "w+", shape=shape)
-                maps[name][at : at + len(values)] = values
-            at += table.num_rows
+                kinds.setdefault(name, (workplace / str(len(kinds)), values.dtype, values.shape[1:]))
+                with kinds[name][0].open("ab") as file:  # written, not mapped: mapped pages would fill memory
+                    values.tofile(file)
+        maps = {
+            name: np.memmap(file, dtype, "c", shape=(dataset.training_rows, *shape))
+            for name, (file, dtype, shape) in kinds.items()
+        }
         target = maps.pop(_TARGET)
         return _tensors(maps, target, encoding.units(stored.units_of_training(dataset, encoding.card.unit)))
     finally:
@@ -80,5 +81,5 @@ def _arrays(encoding: Encoding, table: pa.Table) -> Iterator[tuple[str, NDArray[
 def _tensors(features: dict[str, NDArray[Any]], target: NDArray[Any], codes: Whole) -> Encoded:
     import torch
 
-    made = {name: torch.from_numpy(array) for name, array in features.items()}
-    return Encoded(made, torch.from_numpy(target), codes)
+    made = {name: torch.from_numpy(np.asarray(array)) for name, array in features.items()}
+    return Encoded(made, torch.from_numpy(np.asarray(target)), codes)

@@ -35,9 +35,12 @@ class UnitRows:
 
     def __init__(self, codes: Whole, limit: int) -> None:
         order = np.argsort(codes, kind="stable")
-        _, starts, sizes = np.unique(codes[order], return_index=True, return_counts=True)
-        self._order, self._starts = order, starts
-        self.sizes: Whole = np.minimum(sizes, limit).astype(np.int64)
+        grouped = codes[order]
+        first = np.ones(len(codes), bool)
+        np.not_equal(grouped[1:], grouped[:-1], out=first[1:])
+        self._order, self._starts = order, np.flatnonzero(first)
+        sizes = np.diff(self._starts, append=len(codes))
+        self.sizes: Whole = np.minimum(sizes, limit, out=sizes)
         self.most_rows = int(self.sizes.max(initial=1))
 
     def __len__(self) -> int:
