@@ -63,7 +63,7 @@ def streamed(dataset: Dataset, encoding: Encoding, folder: Path) -> Encoded:
                 kinds.setdefault(name, (workplace / str(len(kinds)), values.dtype, values.shape[1:]))
                 with kinds[name][0].open("ab") as file:  # written, not mapped: mapped pages would fill memory
                     values.tofile(file)
-        maps = {
+        maps: dict[str, NDArray[Any]] = {
             name: np.memmap(file, dtype, "c", shape=(dataset.training_rows, *shape))
             for name, (file, dtype, shape) in kinds.items()
         }
