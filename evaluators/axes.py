@@ -63,7 +63,29 @@ def score_positions(scores: NDArray[Any]) -> Positions:
     values = np.asarray(scores, np.float64)
     if not bool(np.all((values >= 0) & (values <= 1))):  # NaN fails too
         raise ValueError("a score is not a probability")
-    return np.searchsorted(score_edges(SCORE_BINS)[1:-1], values, side="right").astype(np.int64)
+    starts, steps = _score_starts()
+    places = starts[(values * _CELLS).astype(np.int64)]
+    upper = _upper_edges()
+    for _ in range(steps):
+        places += values >= upper[places]
+    return places
+
+
+_CELLS = 32_768
+
+
+@cache
+def _score_starts() -> tuple[Positions, int]:
+    """For each of _CELLS equal cells of [0, 1], and for 1, the bin in which it starts; and the most edges in one
+    cell. From there to the right bin is a step or two: several times quicker than a binary search."""
+    starts = np.searchsorted(score_edges(SCORE_BINS)[1:-1], np.arange(_CELLS + 1) / _CELLS, side="right")
+    return starts.astype(np.int64), int(np.diff(starts).max())
+
+
+@cache
+def _upper_edges() -> Floats:
+    """Where each score bin ends; the last one never does."""
+    return np.append(score_edges(SCORE_BINS)[1:-1], np.inf)
 
 
 def coarser(positions: Positions, bins: int) -> Positions:
@@ -73,7 +95,11 @@ def coarser(positions: Positions, bins: int) -> Positions:
 
 def uniform_positions(values: NDArray[Any], low: float, high: float, bins: int) -> Positions:
     """The bin of each value among equal ones in [low, high]; outside gives a position off the axis."""
-    share = (np.asarray(values, np.float64) - low) / (high - low)
+    share = np.asarray(values, np.float64) - low
+    share /= high - low
+    if share.size and share.min() >= 0 and share.max() < 1:  # nothing outside and nothing missing: NaN fails
+        share *= bins
+        return share.astype(np.int64)
     places = np.floor(np.clip(share, -1, 2) * bins).astype(np.int64)
     return np.where(share == 1, bins - 1, places)
 
@@ -95,9 +121,7 @@ def column_positions(values: pa.ChunkedArray, column: Column) -> Positions:
     """Where each record lies on `column_axis`: numbers by value, images and sequences by their mean,
     texts by their length in bytes."""
     if column.kind == "category":
-        codes = vectors.codes(values, column.categories)  # 0 missing, 1 unknown, 2.. listed
-        known = len(column.categories)
-        return np.where(codes >= 2, codes - 2, known + 1 - codes).astype(np.int64)
+        return category_positions(vectors.codes(values, column.categories), len(column.categories))
     if column.kind == "boolean":
         return _or_missing(vectors.truths(values), 0, 2, 2)
     if column.kind in ("number", "date"):
@@ -110,6 +134,11 @@ def column_positions(values: pa.ChunkedArray, column: Column) -> Positions:
     return _or_missing(means, *column.bounds, COARSE_BINS)
 
 
+def category_positions(codes: NDArray[np.int64], listed: int) -> Positions:
+    """Where these codes of an encoding (0 missing, 1 unknown, then as listed) lie on `column_axis`."""
+    return np.array([listed + 1, listed, *range(listed)], np.int64)[codes]
+
+
 def group_axis(name: str, column: Column) -> Axis:
     """The axis of a subgroup column: only the positions the card allows."""
     listed = column_axis(name, column).labels
@@ -119,12 +148,11 @@ def group_axis(name: str, column: Column) -> Axis:
     return Axis(name, tuple(label for label in listed if label not in barred))
 
 
-def group_positions(values: pa.ChunkedArray, name: str, column: Column) -> Positions:
-    """Where each record lies on `group_axis`; -1, which a table refuses, where the card forbids it."""
-    labels = group_axis(name, column).labels
-    places = {label: at for at, label in enumerate(labels)}
+def group_positions(places: Positions, name: str, column: Column) -> Positions:
+    """Positions on `column_axis` as those on `group_axis`; -1, which a table refuses, where the card forbids it."""
+    at = {label: number for number, label in enumerate(group_axis(name, column).labels)}
     wide = column_axis(name, column).labels
-    return np.array([places.get(label, -1) for label in wide], np.int64)[column_positions(values, column)]
+    return np.array([at.get(label, -1) for label in wide], np.int64)[places]
 
 
 def pairs(card: Card) -> tuple[tuple[str, str], ...]:
@@ -141,6 +169,8 @@ def pair_axis(first: Axis, second: Axis) -> Axis:
 
 def _or_missing(values: Floats, low: float, high: float, bins: int) -> Positions:
     absent = np.isnan(values)
+    if not absent.any():
+        return uniform_positions(values, low, high, bins)
     return np.where(absent, bins, uniform_positions(np.where(absent, low, values), low, high, bins))
 
 

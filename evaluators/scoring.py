@@ -26,8 +26,8 @@ A record outside an axis is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -45,7 +45,7 @@ from sandbox.tally import Axis, Counts, Table, Tally
 SCORING_VERSION = 2
 """Grows when a table changes its meaning: then every tally is counted anew."""
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 32_768
 Array = NDArray[Any]
 
 
@@ -65,6 +65,20 @@ class Batch:
     outcome: Array
     weight: Counts | None = None
     """Of the records with a known outcome, in steps; None where the card has no weight."""
+    features: Mapping[str, Array] = field(default_factory=dict)
+    """What the model was given."""
+    _places: dict[str, Array] = field(default_factory=dict)
+
+    def places(self, name: str) -> Array:
+        """Where each record lies on the axis of a column; looked up once."""
+        if name not in self._places:
+            column, encoded = self.encoding.card.columns[name], self.features.get("categories")
+            if encoded is not None and name in self.encoding.category_names:
+                codes = encoded[:, self.encoding.category_names.index(name)]
+                self._places[name] = axes.category_positions(codes, len(column.categories))
+            else:
+                self._places[name] = axes.column_positions(self.table.column(name), column)
+        return self._places[name]
 
 
 Place = tuple[Axis, Array]
@@ -101,13 +115,15 @@ def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> It
         target = table.column(encoding.task.target)
         labelled = np.asarray(target.is_valid().to_numpy(), bool)
         outcome = encoding.target(table.filter(pa.array(labelled)) if not labelled.all() else table)
-        said = np.empty((0, outputs) if outputs > 1 else 0)
+        said, features = np.empty((0, outputs) if outputs > 1 else 0), dict[str, Array]()
         if table.num_rows:
-            said = np.asarray(scorer.probabilities(encoding.features(table)))
+            features = encoding.features(table)
+            said = np.asarray(scorer.probabilities(features))
         if said.shape != ((table.num_rows, outputs) if outputs > 1 else (table.num_rows,)):
             raise ValueError("the model's answer has not one row for each record")
         weight = units.weights(table, encoding.card)
-        yield Batch(table, encoding, said, labelled, outcome, None if weight is None else weight[labelled])
+        of_known = None if weight is None else weight[labelled]
+        yield Batch(table, encoding, said, labelled, outcome, of_known, features)
 
 
 def count(batch: Batch) -> Tally:
@@ -122,7 +138,7 @@ def _inputs(batch: Batch) -> dict[str, Table]:
     return {
         f"input:{name}": Table.count(
             [axes.column_axis(name, card.columns[name])],
-            axes.column_positions(batch.table.column(name), card.columns[name]),
+            batch.places(name),
         )
         for name in batch.encoding.feature_columns
     }
@@ -193,7 +209,7 @@ def _by_group(name: str, batch: Batch, base: Callable[[int], Places]) -> dict[st
     """The base for each group and pair of groups, and by replicate, in fewer bins."""
     card, tables, of_group = batch.encoding.card, dict[str, Table](), dict[str, Place]()
     for column in card.groups:
-        places = axes.group_positions(batch.table.column(column), column, card.columns[column])
+        places = axes.group_positions(batch.places(column), column, card.columns[column])
         of_group[column] = (axes.group_axis(column, card.columns[column]), places[batch.labelled])
     coarse, coarsest = base(axes.GROUP_SCORE_BINS), base(axes.PAIR_SCORE_BINS)
     for column, group in of_group.items():

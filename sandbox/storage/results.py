@@ -29,6 +29,16 @@ Key = tuple[str, str, str]
 
 _NUMBERS = ("value", "low", "high", "n", "status")
 
+# Made once: making a statement costs more than running it.
+_EVALUATIONS, _WAVES, _SERIES = tables.OF_RECORD[Evaluation], tables.OF_RECORD[Wave], tables.series
+_LAST_EVALUATION = sa.select(sa.func.max(_EVALUATIONS.c.number))
+_INSERT_EVALUATION = sa.insert(_EVALUATIONS)
+_INSERT_VALUES = sa.insert(tables.measurements)
+_SERIES_OF = sa.select(_SERIES.c.name, _SERIES.c.group, _SERIES.c.feature, _SERIES.c.id).where(
+    _SERIES.c.model_version == sa.bindparam("model"), _SERIES.c.evaluator == sa.bindparam("by")
+)
+_DAY_OF = sa.select(_WAVES.c.day).where(_WAVES.c.id == sa.bindparam("wave"))
+
 
 @dataclass(frozen=True)
 class Newest:
@@ -54,10 +64,9 @@ class Week:
 
 def record(connection: sa.Connection, evaluation: Evaluation, measured: Iterable[Measurement]) -> None:
     """Stores one evaluation with its values; raises IntegrityError when it is done already."""
-    evaluations = tables.OF_RECORD[Evaluation]
-    last = connection.scalar(sa.select(sa.func.max(evaluations.c.number))) or 0
+    last = connection.scalar(_LAST_EVALUATION) or 0
     values = {c.name: getattr(evaluation, c.name) for c in tables.columns(Evaluation)}
-    connection.execute(sa.insert(evaluations).values(number=last + 1, **values))
+    connection.execute(_INSERT_EVALUATION, {"number": last + 1, **values})
     held = [_as_number_or_status(m) for m in measured]
     if not held:
         return
@@ -67,7 +76,7 @@ def record(connection: sa.Connection, evaluation: Evaluation, measured: Iterable
         | {name: getattr(m, name) for name in _NUMBERS}
         for m in held
     ]
-    connection.execute(sa.insert(tables.measurements), rows)
+    connection.execute(_INSERT_VALUES, rows)
     day = _day_of(connection, evaluation)
     _renew_latest(connection, rows, day, evaluation.evaluator_version)
     _sum_week(connection, rows, day, evaluation.evaluator_version)
@@ -167,8 +176,7 @@ def _series(connection: sa.Connection, evaluation: Evaluation, held: list[Measur
     """The numbers of these measurements' series; those never seen get the next ones."""
     s = tables.series
     owner = {"model_version": evaluation.model_version, "evaluator": evaluation.evaluator}
-    query = sa.select(s.c.name, s.c.group, s.c.feature, s.c.id)
-    rows = connection.execute(query.where(*(s.c[column] == value for column, value in owner.items())))
+    rows = connection.execute(_SERIES_OF, {"model": evaluation.model_version, "by": evaluation.evaluator})
     known: dict[Key, int] = {(name, group, feature): number for name, group, feature, number in rows}
     new = [key for key in dict.fromkeys((m.name, m.group, m.feature) for m in held) if key not in known]
     if new:
@@ -184,8 +192,7 @@ def _series(connection: sa.Connection, evaluation: Evaluation, held: list[Measur
 
 def _day_of(connection: sa.Connection, evaluation: Evaluation) -> date:
     """The day of the evaluation's wave; the day it was done, where the wave is not ours."""
-    waves = tables.OF_RECORD[Wave]
-    day = connection.scalar(sa.select(waves.c.day).where(waves.c.id == evaluation.wave))
+    day = connection.scalar(_DAY_OF, {"wave": evaluation.wave})
     return evaluation.finished_at.date() if day is None else day
 
 

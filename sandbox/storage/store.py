@@ -19,6 +19,12 @@ from sandbox.storage.migrate import upgrade
 
 T = TypeVar("T")
 
+# Made once: every change runs them.
+_LAST_LINE = (
+    sa.select(tables.audit.c.number, tables.audit.c.hash).order_by(tables.audit.c.number.desc()).limit(1)
+)
+_ADD_LINE = sa.insert(tables.audit)
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -151,17 +157,15 @@ class Transaction:
 
     def log(self, event: Event) -> None:
         """Appends one line to the audit log."""
-        log = tables.audit
-        last = self.connection.execute(sa.select(log).order_by(log.c.number.desc()).limit(1)).one_or_none()
+        last = self.connection.execute(_LAST_LINE).one_or_none()
         number, previous = (last.number + 1, last.hash) if last else (1, audit.GENESIS)
         at = self.clock()
         rest = (event.by, event.action, event.subject, event.reason, event.details)
-        self.connection.execute(
-            sa.insert(log).values(
-                number=number, at=at, **asdict(event), previous=previous,
-                hash=audit.line_hash(previous, number, at, rest),
-            )
-        )  # fmt: skip
+        line = {
+            "number": number, "at": at, **asdict(event), "previous": previous,
+            "hash": audit.line_hash(previous, number, at, rest),
+        }  # fmt: skip
+        self.connection.execute(_ADD_LINE, line)
 
     def audit_lines(self, last: int | None = None) -> list[audit.Line]:
         """The audit log, oldest first: all of it, or its last lines."""

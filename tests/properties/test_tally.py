@@ -66,3 +66,25 @@ def test_a_score_lies_between_the_edges_of_its_bin_on_every_axis(scores):
 def test_a_score_that_is_no_probability_is_refused(score):
     with pytest.raises(ValueError, match="not a probability"):
         axes.score_positions(np.array([0.5, score]))
+
+
+@given(
+    st.lists(st.floats(0, 1), max_size=50),
+    st.lists(st.tuples(st.integers(0, 1024), st.sampled_from([-1, 0, 1]))),
+)
+@settings(max_examples=100)
+def test_scores_lie_where_a_binary_search_finds_them(scores, near_edges):
+    edges = axes.score_edges(1024)
+    beside = [np.nextafter(edges[at], side * np.inf) if side else edges[at] for at, side in near_edges]
+    values = np.array([*scores, *beside]).clip(0, 1)
+    assert np.array_equal(axes.score_positions(values), np.searchsorted(edges[1:-1], values, side="right"))
+
+
+@given(st.lists(st.floats(-10, 30), max_size=50), st.integers(1, 64))
+@settings(max_examples=100)
+def test_numbers_lie_in_their_bin_or_off_the_axis(values, bins):
+    for part in (values, [v for v in values if 0 <= v < 20]):
+        for value, place in zip(part, axes.uniform_positions(np.array(part), 0, 20, bins), strict=True):
+            share = value / 20
+            outside = share < 0 or share > 1
+            assert not 0 <= place < bins if outside else place == min(int(share * bins), bins - 1)

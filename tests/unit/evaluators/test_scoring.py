@@ -116,7 +116,8 @@ def test_a_value_on_the_upper_bound_lies_in_the_last_bin(card):
 def test_a_group_the_card_does_not_allow_is_refused(card):
     closed = card.columns["town"]
     assert axes.group_axis("town", closed).labels == closed.categories
-    places = axes.group_positions(pa.chunked_array([["Leeds", "Atlantis"]]), "town", closed)
+    at = axes.column_positions(pa.chunked_array([["Leeds", "Atlantis"]]), closed)
+    places = axes.group_positions(at, "town", closed)
     assert places.tolist() == [0, -1]
     opened = closed.model_copy(update={"open": True, "missing": True})
     assert axes.group_axis("town", opened).labels == (*closed.categories, "unknown", "missing")
