@@ -96,6 +96,7 @@ def test_groups_carry_the_names_of_the_card(clear, content, name):
     [
         ("model", "another", "content"), ("version", 2, "content"), ("standing", "champion", "content"),
         ("privacy.epsilon", 0.5, "privacy.epsilon"), ("privacy.noise_multiplier", 3.0, "privacy.noise_multiplier"),
+        ("privacy.audit", {"lower_bound": 0.9, "confidence": 0.95, "canaries": 2000}, "privacy.audit"),
         ("privacy.steps", 1, "privacy.steps"), ("privacy.delta", 1e-9, "privacy.delta"),
         ("publication.threshold", 1, "publication.threshold"), ("publication.round_to", 1, "publication.round_to"),
     ],

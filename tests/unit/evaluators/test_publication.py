@@ -25,7 +25,7 @@ WORDS = {
     "human_decides": "A nurse decides.", "organisation": "Example Trust", "responsible": "Director",
     "contact": "falls@example.org", "question_a_decision": "Ask the ward.",
 }  # fmt: skip
-CERTIFICATE = {
+CERTIFICATE = {"epsilon_audited": 0.27199, "audit_confidence": 0.95, "audit_canaries": 2000,
     "epsilon": 0.99978, "delta": 1e-6, "adjacency": "add/remove", "unit": "person",
     "noise_multiplier": 6.1423, "sampling_rate": 0.1, "steps": 200,
 }  # fmt: skip
@@ -81,6 +81,12 @@ def test_a_release_holds_what_the_public_page_needs(hosted, store, settings):
     assert {g["label"] for g in first["groups"]} == {"Leeds", "York", "Hull"}
     assert second["measures"]["calibration_bias"]["value"] < -0.05
     assert content["privacy"]["epsilon"] == 1.0  # rounded up, never down
+    audit = {
+        "lower_bound": 0.271,
+        "confidence": 0.95,
+        "canaries": 2000,
+    }  # rounded down: no more than was proved
+    assert content["privacy"]["audit"] == audit
     assert content["words"] == WORDS
     verdicts = {(f["wave"], f["rule"]): f["verdict"] for f in content["findings"]}
     assert verdicts["w2", "calibration"] == "beyond tolerance"
