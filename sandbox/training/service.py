@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import secrets
 import traceback
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sandbox.catalogue import made_up, stored
+from sandbox.catalogue import stored
 from sandbox.catalogue.card import Card
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError, Refused
@@ -39,24 +36,19 @@ from sandbox.storage import Store
 from sandbox.submissions import admission
 from sandbox.submissions.manifest import Manifest
 from sandbox.threads import one_thread
-from sandbox.training import encoded, incidents, loop, plan
+from sandbox.training import encoded, going_on, incidents, loop, plan
 from sandbox.training.certificate import certify, code_version
 from sandbox.training.checkpoint import Checkpoint
+from sandbox.training.going_on import Ran
 from sandbox.training.plan import Plan
+from sandbox.training.rehearsal import rehearse
 from sandbox.training.sampler import Randomness, UnitRows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sandbox.catalogue.inputs import Inputs
     from sandbox.submissions.graph.lift import Model
     from sandbox.training.gate.gate import FirstNoise, Judgement
-
-
-_REHEARSED = 8
-"""Records made up for a rehearsal."""
-_MOST_APART = 1e-4
-"""Relative to the largest; float32 sums in another order differ by 1e-7 to 2e-6 on twelve architectures."""
 
 
 class TrainingFailed(NDLError):
@@ -126,12 +118,12 @@ def _train(
         rehearsed = rehearse(model, encoding.inputs, chosen, settings.training.engine)
         hand.check()
         code = code_version()
-        run, kept = _cut_off(store, settings, submission, dataset, code) or (None, None)
+        run, kept = going_on.cut_off(store, settings, submission, dataset, code) or (None, None)
         if run and kept:
             chosen = Plan(**run.plan)
-            charge, ran = _go_on(store, run, kept, card, person)
+            charge, ran = going_on.go_on(store, run, kept, card, person)
         else:
-            (charge, run), ran = _begin(store, submission, card, chosen, person), _Ran()
+            (charge, run), ran = _begin(store, submission, card, chosen, person), Ran()
             kept = Checkpoint.of(settings, run, submission, dataset, code)
         try:
             if not ran.steps:  # one that goes on was touched before
@@ -143,9 +135,9 @@ def _train(
             charge = ledger.settle(store, charge.id, charge.event, person.name)
             hand.check()
             incidents.judged(store, run, judgement, person)
-            certificate = certify(
-                chosen, card, dataset, charge, submission.graph, judgement.certified, _charged_again(store, run),
-            )  # fmt: skip
+            again = going_on.charged_again(store, run)
+            audited = judgement.certified
+            certificate = certify(chosen, card, dataset, charge, submission.graph, audited, again)
             registered = registry.register(
                 settings, run=run.id, submission=submission, dataset=dataset, card=card,
                 graph=model.graph_with(weights), certificate=certificate,
@@ -171,60 +163,6 @@ def _finished_by_another(
         if settled and (found := registry.find(settings, submission.model, run.id)):
             return _finish(store, run, submission, *found, person)
     return None
-
-
-class _Ran:
-    """How many steps of a training began, for what it is charged when it fails."""
-
-    def __init__(self, steps: int = 0) -> None:
-        self.steps = steps
-
-    def note(self, step: int, _of: int) -> None:
-        self.steps = max(self.steps, step)
-
-    def settle(self, store: Store, charge_id: str, person_name: str) -> None:
-        """Lowers the charge of a training that failed; one that was released or settled stays as it is."""
-        charge = store.get(Charge, charge_id)
-        if charge.state is ChargeState.TOUCHED:
-            event = accounting.with_steps(charge.event, self.steps)
-            ledger.settle(store, charge_id, event, person_name)
-
-
-def rehearse(model: Model, inputs: Inputs, chosen: Plan, by: str = "taps") -> FirstNoise:
-    """One step on made-up records: what cannot be trained, or not as by definition, is refused before it is charged.
-
-    Raises Refused, which says which kind of error it was and no more. Returns its noise, which is to be no other's.
-    """
-    import torch
-
-    from sandbox.training import engines
-    from sandbox.training.gate import gate
-
-    if by == "opacus" and chosen.max_rows_per_unit > 1:
-        raise Refused(
-            "Opacus knows units of one record only, and here one may have several.\n"
-            "Leave `engine` out of [training] in the settings."
-        )
-    features = made_up.records(inputs, _REHEARSED, torch.Generator().manual_seed(0))
-    target = made_up.targets(inputs, _REHEARSED)
-    short = replace(chosen, units=_REHEARSED, sampling_rate=1.0, steps=1)
-    units = UnitRows(np.arange(_REHEARSED), 1)
-    try:
-        apart = engines.difference(model, chosen.loss, features, target, chosen.clip, by)
-        witness, canaries = gate.rehearsal(chosen, model)
-        loop.fit(
-            model, features, target, units, short, Randomness.of_the_system(),
-            canaries=canaries, observe=witness.note, by=by,
-        )  # fmt: skip
-    except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
-        raise Refused(f"This model cannot be trained record by record ({type(error).__name__}).") from None
-    if not apart <= _MOST_APART:
-        raise Refused(
-            f"On made-up records the quick gradients of this model are {apart:.1e} from those by definition, more than "
-            f"{_MOST_APART:.0e}, so it is not trained and nothing is charged.\n"
-            "Scale its layers so that values stay near 1, and tell an operator: it may be a fault of ours."
-        )
-    return witness.first_noise
 
 
 def _admitted(store: Store, settings: Settings, submission: Submission, person: Person) -> Submission:
@@ -276,43 +214,6 @@ def _begin(
             tx.change(TrainingRun, earlier.id, gone, **_failed("interrupted", [], store))
         tx.add(run, Event(person.name, "training.start", run.id, purpose, {"charge": charge.id}))
     return charge, run
-
-
-def _cut_off(
-    store: Store, settings: Settings, submission: Submission, dataset: Dataset, code: str
-) -> tuple[TrainingRun, Checkpoint] | None:
-    """The training of this submission whose process is gone and which can go on from a checkpoint, if there is one."""
-    for run in store.all(TrainingRun, submission=submission.id, state=RunState.RESERVED):
-        kept = Checkpoint.of(settings, run, submission, dataset, code)
-        if kept.read() and store.get(Charge, run.charge).state in (ChargeState.TOUCHED, ChargeState.SETTLED):
-            return run, kept
-        kept.remove()
-    return None
-
-
-def _go_on(
-    store: Store, run: TrainingRun, kept: Checkpoint, card: Card, person: Person
-) -> tuple[Charge, _Ran]:
-    """The charge of a training that goes on; the steps that may have run already are charged once more, first."""
-    charge, state = store.get(Charge, run.charge), kept.read()
-    assert state is not None
-    done = int(state["done"])
-    steps = kept.at_risk(done)
-    event = accounting.with_steps(charge.event, steps)
-    again = ledger.reserve(store, charge.pool, event, card.unit, _again(run), person.name)
-    ledger.touch(store, again.id, person.name)
-    with store.transaction() as tx:
-        details = {"charge": charge.id, "steps_done": done, "steps_charged_again": steps}
-        tx.log(Event(person.name, "training.resume", run.id, f"training {run.submission}", details))
-    return charge, _Ran(done + steps)
-
-
-def _charged_again(store: Store, run: TrainingRun) -> list[Charge]:
-    return store.all(Charge, purpose=_again(run))
-
-
-def _again(run: TrainingRun) -> str:
-    return f"training {run.submission}: steps taken again after a crash of {run.id}"
 
 
 def _learn(

@@ -16,6 +16,8 @@ from sandbox.errors import NotFound
 from sandbox.lifecycle import FindingState, Standing, Verdict, WaveState
 from sandbox.records import (
     AdmittedGraph,
+    Comparison,
+    ComparisonResult,
     Decision,
     Evaluation,
     Event,
@@ -144,6 +146,8 @@ def fill_history(store):
         tx.connection.execute(sa.insert(tables.archives).values(archive))
         tx.connection.execute(sa.insert(tables.archived).values(evaluation=99, archive="a"))
         tx.add(NoiseMark("run", "ab"), event())
+        tx.add(Comparison("c1", "a/2", "a/1", "crime", "auc", "it is newer", "omar", NOON), event())
+        tx.add(ComparisonResult("c1", "crime/2016-07", 0.01, -0.01, 0.03, 100, "ok", NOON), event())
         tx.add(AdmittedGraph("ab" * 32, "graphs/x", {}, {"recipe": "mlp"}, NOON), event())
 
 
