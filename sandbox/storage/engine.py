@@ -6,6 +6,8 @@ Nothing is left to how a server is set up: order, time zone, isolation and durab
 from __future__ import annotations
 
 import json
+import sqlite3
+import time
 from functools import partial
 from typing import Any
 
@@ -83,16 +85,30 @@ def _speak_sqlite(engine: sa.Engine) -> None:
         connection.isolation_level = None  # we begin transactions ourselves, below
         # Without recursive triggers INSERT OR REPLACE would remove history and no trigger would see it.
         for pragma in (
-            "journal_mode=WAL", f"busy_timeout={WAIT_SECONDS * 1000}", "foreign_keys=ON",
-            "synchronous=FULL", "recursive_triggers=ON",
+            f"busy_timeout={WAIT_SECONDS * 1000}", "foreign_keys=ON", "synchronous=FULL", "recursive_triggers=ON",
         ):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")
+        _write_ahead(connection)
 
     @sa_event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         write = connection.get_execution_options().get("ndl_write")
         connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if write else 'ON'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Write-ahead logging, for this file and for ever. SQLite does not wait where another is switching it over."""
+    end = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _speak_postgresql(engine: sa.Engine) -> None:
