@@ -66,7 +66,7 @@ postgres:
 		echo 'No postgresql here: its tests will be skipped (apt-get install postgresql).'
 
 test: install browser walls postgres
-	@$(BIN)/pytest -n 2 --dist=loadfile --no-loadscope-reorder  # else files of few, long tests come last
+	@$(BIN)/pytest -n 2 --dist=loadfile
 
 lint: install
 	@$(BIN)/ruff format --check .
