@@ -17,9 +17,10 @@ Tables, by task kind (C: columns of the card; only records with a known outcome 
                     <base>:<group>    group x base
                     <base>:<a> & <b>  both groups x base, in 64 bins (axes.pairs)
 
-Where the card has a weight, every table of known outcomes but `outcome` has a sibling `weighted:<table>` in steps
-of weight (units.step). Where it has a weight, or units of several records, the base and its groups have
-`replicates:<base>[:<group>]`: replicate x table in 64 bins, weighted where there are weights (units.jackknife).
+Where the card has a weight, every table of known outcomes has a sibling `weighted:<table>` in steps of weight
+(units.step). Where it has a weight, or units of several records, it has another, `replicates:<table>`: replicate x
+table, weighted where there are weights, with a quarter of the score bins (units.jackknife). `outcome` has the two
+for regression only: for classes the base says as much.
 
 A record outside an axis is refused.
 """
@@ -28,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cache, partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,10 +43,12 @@ from evaluators import axes, units
 from sandbox.catalogue.encoding import Encoding
 from sandbox.tally import Axis, Counts, Table, Tally
 
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 """Grows when a table changes its meaning: then every tally is counted anew."""
 
 BATCH_ROWS = 32_768
+REPLICATED = 4
+"""Replicates have so many times fewer score bins than the table they are of."""
 Array = NDArray[Any]
 
 
@@ -65,6 +68,8 @@ class Batch:
     outcome: Array
     weight: Counts | None = None
     """Of the records with a known outcome, in steps; None where the card has no weight."""
+    replicate: Array | None = None
+    """Of the records with a known outcome; None where each is a unit of its own and counts as much as any other."""
     features: Mapping[str, Array] = field(default_factory=dict)
     """What the model was given."""
     _places: dict[str, Array] = field(default_factory=dict)
@@ -83,6 +88,8 @@ class Batch:
 
 Place = tuple[Axis, Array]
 Places = list[Place]
+Base = Callable[[int], Places]
+"""The axes of a table and where the records lie on them, with its scores in this many bins."""
 Count = Callable[[Batch], Tally]
 
 
@@ -123,7 +130,9 @@ def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> It
             raise ValueError("the model's answer has not one row for each record")
         weight = units.weights(table, encoding.card)
         of_known = None if weight is None else weight[labelled]
-        yield Batch(table, encoding, said, labelled, outcome, of_known, features)
+        replicate = units.replicates(table, encoding.card)
+        of_unit = None if replicate is None else replicate[labelled]
+        yield Batch(table, encoding, said, labelled, outcome, of_known, of_unit, features)
 
 
 def count(batch: Batch) -> Tally:
@@ -150,10 +159,11 @@ def _binary(batch: Batch) -> dict[str, Table]:
     classes = Axis("outcome", batch.encoding.classes)
     tables = {"score": _score_table(places), "outcome": Table.count([classes], outcome)}
 
+    @cache
     def base(bins: int) -> Places:
         return [(classes, outcome), (axes.score_axis(bins), axes.coarser(known, bins))]
 
-    return tables | _weighed(batch, "scores", base(axes.SCORE_BINS)) | _by_group("scores", batch, base)
+    return tables | _known(batch, "scores", base, axes.SCORE_BINS) | _by_group("scores", batch, base)
 
 
 def _multiclass(batch: Batch) -> dict[str, Table]:
@@ -164,24 +174,31 @@ def _multiclass(batch: Batch) -> dict[str, Table]:
     confidence = axes.score_positions(said.max(axis=1, initial=0.0))
     known, picked = said[batch.labelled], chosen[batch.labelled]
     happened, predicted = Axis("outcome", classes), Axis("predicted", classes)
-    coarse = axes.score_axis(axes.GROUP_SCORE_BINS)
-    right = Axis("correct", ("no", "yes"))
-    sure = axes.coarser(confidence[batch.labelled], axes.GROUP_SCORE_BINS)
     likelihood = axes.score_positions(known[np.arange(len(outcome)), outcome])
-    base: Places = [(happened, outcome), (predicted, picked)]
-    counted: dict[str, Places] = {
-        "confusion": base,
-        "confidence": [(right, (picked == outcome).astype(np.int64)), (coarse, sure)],
-        "likelihood": [(axes.score_axis(axes.SCORE_BINS), likelihood)],
-    }
-    for at, name in enumerate(classes):
-        own = axes.coarser(axes.score_positions(known[:, at]), axes.GROUP_SCORE_BINS)
-        is_class = (outcome == at).astype(np.int64)
-        counted[f"own:{name}"] = [(Axis("is_class", ("no", "yes")), is_class), (coarse, own)]
+
+    def confusion(_: int) -> Places:
+        return [(happened, outcome), (predicted, picked)]
+
+    def likely(bins: int) -> Places:
+        return [(axes.score_axis(bins), axes.coarser(likelihood, bins))]
+
     tables = {"score": _score_table(confidence), "outcome": Table.count([happened], outcome)}
-    for name, places in counted.items():
-        tables |= _weighed(batch, name, places)
-    return tables | _by_group("confusion", batch, lambda _bins: base)
+    tables |= _known(batch, "confusion", confusion, axes.SCORE_BINS)
+    right = partial(_truths, "correct", picked == outcome, confidence[batch.labelled])
+    tables |= _known(batch, "confidence", right, axes.GROUP_SCORE_BINS)
+    tables |= _known(batch, "likelihood", likely, axes.SCORE_BINS)
+    for at, name in enumerate(classes):
+        own = partial(_truths, "is_class", outcome == at, axes.score_positions(known[:, at]))
+        tables |= _known(batch, f"own:{name}", own, axes.GROUP_SCORE_BINS)
+    return tables | _by_group("confusion", batch, confusion)
+
+
+def _truths(name: str, truth: Array, scores: Array, bins: int) -> Places:
+    """Whether something is so, by the probability that was given to it."""
+    return [
+        (Axis(name, ("no", "yes")), truth.astype(np.int64)),
+        (axes.score_axis(bins), axes.coarser(scores, bins)),
+    ]
 
 
 def _regression(batch: Batch) -> dict[str, Table]:
@@ -190,47 +207,48 @@ def _regression(batch: Batch) -> dict[str, Table]:
         raise ValueError("a prediction is not a number")
     off = said[batch.labelled] - batch.outcome
     fine = axes.uniform_positions(off, -2, 2, axes.SCORE_BINS)
-    spread = _uniform_axis("outcome", -1, 1, axes.NUMBER_BINS)
-    tables = {
-        "score": Table.count(
-            [_uniform_axis("score", -1, 1, axes.GROUP_SCORE_BINS)],
-            axes.uniform_positions(said, -1, 1, axes.GROUP_SCORE_BINS),
-        ),
-        "outcome": Table.count([spread], axes.uniform_positions(batch.outcome, -1, 1, axes.NUMBER_BINS)),
-    }
+    spread = axes.uniform_positions(batch.outcome, -1, 1, axes.NUMBER_BINS)
+    score = Table.count(
+        [_uniform_axis("score", -1, 1, axes.GROUP_SCORE_BINS)],
+        axes.uniform_positions(said, -1, 1, axes.GROUP_SCORE_BINS),
+    )
 
+    def outcome(_: int) -> Places:
+        return [(_uniform_axis("outcome", -1, 1, axes.NUMBER_BINS), spread)]
+
+    @cache
     def base(bins: int) -> Places:
         return [(_uniform_axis("residual", -2, 2, bins), axes.coarser(fine, bins))]
 
-    return tables | _weighed(batch, "residual", base(axes.SCORE_BINS)) | _by_group("residual", batch, base)
+    tables = {"score": score} | _known(batch, "outcome", outcome, axes.NUMBER_BINS)
+    return tables | _known(batch, "residual", base, axes.SCORE_BINS) | _by_group("residual", batch, base)
 
 
-def _by_group(name: str, batch: Batch, base: Callable[[int], Places]) -> dict[str, Table]:
-    """The base for each group and pair of groups, and by replicate, in fewer bins."""
+def _by_group(name: str, batch: Batch, base: Base) -> dict[str, Table]:
+    """The base for each group and pair of groups, in fewer bins."""
     card, tables, of_group = batch.encoding.card, dict[str, Table](), dict[str, Place]()
     for column in card.groups:
         places = axes.group_positions(batch.places(column), column, card.columns[column])
         of_group[column] = (axes.group_axis(column, card.columns[column]), places[batch.labelled])
-    coarse, coarsest = base(axes.GROUP_SCORE_BINS), base(axes.PAIR_SCORE_BINS)
     for column, group in of_group.items():
-        tables |= _weighed(batch, f"{name}:{column}", [group, *coarse])
+        tables |= _known(batch, f"{name}:{column}", base, axes.GROUP_SCORE_BINS, group)
     for first, second in axes.pairs(card):
         (a, at_a), (b, at_b) = of_group[first], of_group[second]
         both = axes.pair_axis(a, b), at_a * len(b) + at_b
-        tables |= _weighed(batch, f"{name}:{both[0].name}", [both, *coarsest])
-    if units.clustered(card):
-        replicate = units.REPLICATE_AXIS, units.replicates(batch.table, card)[batch.labelled]
-        tables[f"replicates:{name}"] = _table([replicate, *coarsest], batch.weight)
-        for column, group in of_group.items():
-            tables[f"replicates:{name}:{column}"] = _table([replicate, group, *coarsest], batch.weight)
+        tables |= _known(batch, f"{name}:{both[0].name}", base, axes.PAIR_SCORE_BINS, both)
     return tables
 
 
-def _weighed(batch: Batch, name: str, places: Places) -> dict[str, Table]:
-    """The table, and where the card has weights its weighted sibling."""
-    if batch.weight is None:
-        return {name: _table(places)}
-    return {name: _table(places), f"weighted:{name}": _table(places, batch.weight)}
+def _known(batch: Batch, name: str, base: Base, bins: int, *group: Place) -> dict[str, Table]:
+    """A table of known outcomes, and its weighted and replicated siblings where the card has them."""
+    places = [*group, *base(bins)]
+    tables = {name: _table(places)}
+    if batch.weight is not None:
+        tables[f"weighted:{name}"] = _table(places, batch.weight)
+    if batch.replicate is not None:
+        replicated = [(units.REPLICATE_AXIS, batch.replicate), *group, *base(bins // REPLICATED)]
+        tables[f"replicates:{name}"] = _table(replicated, batch.weight)
+    return tables
 
 
 def _table(places: Places, weights: Counts | None = None) -> Table:

@@ -58,8 +58,10 @@ def weights(table: pa.Table, card: Card) -> Counts | None:
     return np.where((raw > 0) & (steps == 0), 1, steps)
 
 
-def replicates(table: pa.Table, card: Card) -> NDArray[np.int64]:
-    """The replicate of each record: that of its unit."""
+def replicates(table: pa.Table, card: Card) -> NDArray[np.int64] | None:
+    """The replicate of each record: that of its unit; None where `clustered` says there are none."""
+    if not clustered(card):
+        return None
     encoded = vectors.plain(table.column(card.unit)).dictionary_encode(null_encoding="encode")
     names = encoded.dictionary.to_pylist()
     places = np.array([zlib.crc32(str(name).encode()) % REPLICATES for name in names], np.int64)

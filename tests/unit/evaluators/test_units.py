@@ -94,6 +94,24 @@ def test_pairs_of_groups_add_up_to_each_group():
     assert np.array_equal(pair.counts.reshape(3, 2, 2, 64).sum(axis=0), alone)
 
 
+@pytest.mark.parametrize("task", sorted(WHOLE))
+def test_every_table_of_known_outcomes_has_weights_and_replicates_that_add_up(task):
+    found = tally([TABLE], task)
+    plain = [
+        n for n in found.tables if n != "score" and n.split(":")[0] not in ("input", "weighted", "replicates")
+    ]
+    assert [n for n in plain if f"replicates:{n}" not in found.tables] == (
+        [] if task == "cost" else ["outcome"]
+    )
+    for name in found.tables:
+        kind, _, of = name.partition(":")
+        if kind == "replicates":
+            weighted, summed = found[f"weighted:{of}"].counts, found[name].counts.sum(axis=0)
+            wide = weighted.reshape(*summed.shape, -1).sum(axis=-1)
+            assert np.array_equal(wide, summed), of
+            assert found[of].axes[:-1] == found[f"weighted:{of}"].axes[:-1]
+
+
 def test_the_records_of_a_person_are_in_one_replicate_and_weigh_what_they_weigh():
     found = tally([TABLE])
     assert found["replicates:scores"].total == found["weighted:scores"].total
