@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sandbox.submissions.graph.document import Argument, Node, RecordGraph, Ref, WeightRef
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.terms import Argument, Node, Ref, WeightRef
 from sandbox.training.gradients import squared_lengths
 
 Pairs = tuple[Tensor, Tensor]

@@ -11,7 +11,8 @@ import pytest
 
 from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Invalid
-from sandbox.submissions.graph.document import Dtype, Node, RecordGraph, Ref, Spec, Weight, WeightRef
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.terms import Dtype, Node, Ref, Spec, Weight, WeightRef
 from sandbox.submissions.graph.verify import verify
 
 INPUTS = Inputs(kind="binary", outputs=1, numbers=4, categories=(5, 5))

@@ -21,7 +21,8 @@ from sandbox.submissions.export.comparison import compare
 from sandbox.submissions.export.lowering import answer_of, lowered
 from sandbox.submissions.export.places import Origins
 from sandbox.submissions.export.tracing import traced
-from sandbox.submissions.graph.document import RecordGraph, Spec, Weight
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.terms import Spec, Weight
 
 if TYPE_CHECKING:
     from sandbox.catalogue.inputs import Inputs

@@ -22,9 +22,9 @@ from torch.fx.node import map_arg
 from sandbox.errors import Problem
 from sandbox.submissions.export import advice, places, steps
 from sandbox.submissions.export.advice import Advice
-from sandbox.submissions.graph.document import Argument, Dtype, Node, Ref, WeightRef
 from sandbox.submissions.graph.operators import OPERATORS
 from sandbox.submissions.graph.signature import misfit
+from sandbox.submissions.graph.terms import Argument, Dtype, Node, Ref, WeightRef
 
 _DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.bool: "bool"}
 _WIDENED = dict.fromkeys((torch.int32, torch.int16, torch.int8), torch.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.errors import Invalid, Problem, Refused
-from sandbox.submissions.graph.document import strict_json
+from sandbox.submissions.graph.reading import strict_json
 from sandbox.submissions.isolation.backend import End, Outcome
 from sandbox.submissions.isolation.escaping import escaped
 

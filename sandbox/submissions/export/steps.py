@@ -9,8 +9,8 @@ from torch._ops import OpOverload
 from torch.fx import Node as Step
 
 from sandbox.submissions.export import places
-from sandbox.submissions.graph.document import MAX_TEXT
 from sandbox.submissions.graph.operators import OPERATORS
+from sandbox.submissions.graph.reading import MAX_TEXT
 
 
 def draws(step: Step) -> bool:

@@ -21,7 +21,8 @@ from typing import Any, BinaryIO
 
 from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Invalid, Problem, Unfit
-from sandbox.submissions.graph.document import SUBJECT, RecordGraph, strict_json
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.reading import SUBJECT, strict_json
 from sandbox.submissions.graph.summary import MAX_BYTES, Summary
 from sandbox.submissions.isolation import inside, pipes, seccomp
 from sandbox.submissions.isolation import limits as kernel

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from sandbox.errors import Invalid, Problem
-from sandbox.submissions.graph.document import SUBJECT, RecordGraph, Spec
+from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.lift import Model
 from sandbox.submissions.graph.operators import DTYPES
+from sandbox.submissions.graph.reading import SUBJECT
+from sandbox.submissions.graph.terms import Spec
 from sandbox.submissions.graph.verify import first_line, strictly_vmapped
 
 _FLOATS = (0.0, 1.0, -1.0, 3e38, -math.inf, math.inf, math.nan, 1e-42)

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sandbox.submissions.graph.document import Node, RecordGraph, Ref
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.terms import Node, Ref
 
 _aten = torch.ops.aten
 

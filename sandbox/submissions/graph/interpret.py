@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from sandbox.submissions.graph.document import Argument, Dtype, Node, RecordGraph, Ref, WeightRef
+from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.operators import DTYPES, OPERATORS
+from sandbox.submissions.graph.terms import Argument, Dtype, Node, Ref, WeightRef
 
 Values = dict[Ref | WeightRef, Any]
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sandbox.submissions.graph.document import MAX_SIZE, Argument, Dtype, Ref, WeightRef
+from sandbox.submissions.graph.reading import MAX_SIZE
+from sandbox.submissions.graph.terms import Argument, Dtype, Ref, WeightRef
 
 DtypeOf = Callable[[Ref | WeightRef], str]
 """Which dtype a value has (`float32`, `int64`, `bool`); empty for something that is no single tensor."""

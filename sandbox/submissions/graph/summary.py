@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sandbox.errors import Invalid, Problem
-from sandbox.submissions.graph.document import MAX_TEXT, strict_json
+from sandbox.submissions.graph.reading import MAX_TEXT, strict_json
 
 MAX_BYTES = 2_000_000
 

@@ -22,17 +22,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Invalid, Problem
-from sandbox.submissions.graph.document import (
-    SUBJECT,
-    Node,
-    RecordGraph,
-    Ref,
-    WeightRef,
-)
+from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.interpret import Program, Step, start
 from sandbox.submissions.graph.operators import DTYPES, OPERATORS
+from sandbox.submissions.graph.reading import SUBJECT
 from sandbox.submissions.graph.signature import misfit
 from sandbox.submissions.graph.summary import Layer, Summary
+from sandbox.submissions.graph.terms import Node, Ref, WeightRef
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _MAX_PROBLEMS = 20

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sandbox.submissions.graph.document import Node, RecordGraph, Ref, Spec, Weight, WeightRef
+from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.dry_run import dry_run
+from sandbox.submissions.graph.terms import Node, Ref, Spec, Weight, WeightRef
 from sandbox.submissions.graph.verify import verify
 
 

@@ -9,7 +9,7 @@ import pytest
 from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Invalid, Unfit
 from sandbox.submissions.graph import checker
-from sandbox.submissions.graph.document import Ref
+from sandbox.submissions.graph.terms import Ref
 from sandbox.submissions.isolation.backend import Limits
 
 _spec = importlib.util.spec_from_file_location(

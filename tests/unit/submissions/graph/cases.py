@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sandbox.submissions.graph.document import Dtype, Node, RecordGraph, Ref, Spec, Weight, WeightRef
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.terms import Dtype, Node, Ref, Spec, Weight, WeightRef
 
 X, N, B = "X", "N", "B"  # a float tensor that depends on a weight, whole numbers 0 to 3, truths: all [1, 12]
 F32, I64, BOOL = Dtype("float32"), Dtype("int64"), Dtype("bool")

@@ -12,16 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.errors import Invalid
-from sandbox.submissions.graph.document import (
-    Dtype,
-    Node,
-    RecordGraph,
-    Ref,
-    Spec,
-    Weight,
-    WeightRef,
-    strict_json,
-)
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.reading import strict_json
+from sandbox.submissions.graph.terms import Dtype, Node, Ref, Spec, Weight, WeightRef
 
 FLOATS = np.arange(6, dtype=np.float32).reshape(2, 3)
 

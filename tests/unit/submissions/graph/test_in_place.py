@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sandbox.submissions.graph import in_place
-from sandbox.submissions.graph.document import Dtype, Node, RecordGraph, Ref, Spec, Weight, WeightRef
+from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.lift import Model, flushed
+from sandbox.submissions.graph.terms import Dtype, Node, Ref, Spec, Weight, WeightRef
 
 WIDE, RECORDS, GRAPHS, NODES = 6, 4, 40, 25
 SHAPES = {"matrix": (WIDE, WIDE), "row": (WIDE,), "one": (1,)}

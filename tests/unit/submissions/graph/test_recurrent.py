@@ -8,9 +8,10 @@ from torch.func import grad, vmap
 from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Invalid
 from sandbox.submissions.export.exporter import export
-from sandbox.submissions.graph.document import Node, RecordGraph, Ref, Spec, Weight, WeightRef
+from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.lift import Model
 from sandbox.submissions.graph.recurrent import MAX_STEPS, gru, lstm
+from sandbox.submissions.graph.terms import Node, Ref, Spec, Weight, WeightRef
 from sandbox.submissions.graph.verify import Caps, verify
 
 STEPS, WIDE, SIZE, RECORDS = 7, 3, 5, 4

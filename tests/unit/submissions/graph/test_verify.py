@@ -8,8 +8,9 @@ import pytest
 
 from sandbox.catalogue.inputs import Inputs
 from sandbox.errors import Invalid
-from sandbox.submissions.graph.document import Dtype, Node, RecordGraph, Ref, Spec, Weight, WeightRef
+from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.summary import Summary
+from sandbox.submissions.graph.terms import Dtype, Node, Ref, Spec, Weight, WeightRef
 from sandbox.submissions.graph.verify import Caps, verify
 
 _spec = importlib.util.spec_from_file_location("graph_cases", Path(__file__).with_name("cases.py"))
