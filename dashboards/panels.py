@@ -101,6 +101,25 @@ class Reliability:
 
 
 @dataclass(frozen=True)
+class ListedLine:
+    """One newest value. `subject` is the group or input it is of; empty for all records."""
+
+    label: str
+    subject: str
+    unit: Unit
+    point: Point
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What an evaluator measured that is drawn nowhere else, and the question it answers."""
+
+    evaluator: str
+    question: str
+    lines: tuple[ListedLine, ...]
+
+
+@dataclass(frozen=True)
 class FindingLine:
     wave: str
     day: date
@@ -315,3 +334,4 @@ class ModelPanel:
     budget: BudgetLine | None
     graph: GraphPanel | None = None
     tests: tuple[str, ...] = ()
+    listed: tuple[Listed, ...] = ()

@@ -39,8 +39,27 @@ WORDS: dict[str, tuple[str, Unit]] = {
 """What a measure is called on the pages, and how its values are written."""
 
 
+DRAWN = frozenset(
+    {
+        "discrimination",
+        "calibration",
+        "groups",
+        "input_drift",
+        "score_drift",
+        "outcome_drift",
+        "relation_drift",
+    }
+    | {"volume"}
+)
+"""Evaluators whose measurements have a place of their own on a model's page; the others' are listed."""
+
 SHORT = {"calibration_bias": "Bias"}
 """Where a column has little room."""
+
+
+def words_of(name: str) -> tuple[str, Unit]:
+    """What a measure is called, and how its values are written; another package's by its name."""
+    return WORDS.get(name, (name.replace("_", " ").capitalize(), "score"))
 
 
 class Readings:
@@ -49,10 +68,12 @@ class Readings:
     def __init__(self, rows: Iterable[tuple[Evaluation, Measurement]], waves: Sequence[Wave]) -> None:
         self.waves = waves
         self._kept: dict[tuple[str, str, str, str], tuple[int, Measurement]] = {}
+        self._by: dict[str, dict[tuple[str, str, str], None]] = {}
         for evaluation, m in rows:
             key = (m.name, m.group, m.feature, evaluation.wave)
             if key not in self._kept or self._kept[key][0] <= evaluation.evaluator_version:
                 self._kept[key] = (evaluation.evaluator_version, m)
+                self._by.setdefault(evaluation.evaluator, {})[key[:3]] = None
 
     def point(self, wave: Wave, name: str, group: str = "", feature: str = "") -> Point | None:
         """The value on one wave, or None when it was not measured."""
@@ -69,12 +90,29 @@ class Readings:
     def trend(
         self, name: str, group: str = "", feature: str = "", limits: tuple[float, ...] = (), words: str = ""
     ) -> Trend:
-        label, unit = WORDS.get(name, (name.replace("_", " ").capitalize(), "score"))
+        label, unit = words_of(name)
         return Trend(name, label, unit, self.points(name, group, feature), limits, words)
 
     def on(self, wave: Wave) -> list[Measurement]:
         """Everything measured on one wave."""
         return [m for (_, _, _, at), (_, m) in self._kept.items() if at == wave.id]
+
+    def evaluators(self) -> list[str]:
+        """Whose measurements there are."""
+        return sorted(self._by)
+
+    def newest(self, evaluator: str) -> list[tuple[Measurement, Point]]:
+        """What an evaluator measured on the last wave that it was asked about, in the order of its measures; where
+        that only refers to the reference wave, with the last value there is."""
+        series = {key: self.points(*key) for key in self._by.get(evaluator, ())}
+        last = max((p.day for points in series.values() for p in points), default=None)
+        found = []
+        for key, points in series.items():
+            if points and points[-1].day == last:
+                known = [p for p in points if p.value is not None]
+                point = known[-1] if points[-1].status == "reference" and known else points[-1]
+                found.append((Measurement(key[0], point.value, point.n, group=key[1], feature=key[2]), point))
+        return found
 
     def features(self, name: str) -> list[str]:
         """The features this measure was taken of, on any wave."""

@@ -17,6 +17,8 @@ from dashboards.panels import (
     Groups,
     HeatMap,
     IncidentLine,
+    Listed,
+    ListedLine,
     ModelLine,
     ModelName,
     ModelPanel,
@@ -28,7 +30,8 @@ from dashboards.panels import (
     WaveLine,
 )
 from dashboards.record_graphs import graph_panel
-from dashboards.trends import HEADLINE, SHORT, WORDS, Readings
+from dashboards.trends import DRAWN, HEADLINE, SHORT, WORDS, Readings, words_of
+from evaluators.catalogue import all_evaluators
 from evaluators.challenger import told
 from evaluators.monitor import budget
 from evaluators.policy import Monitoring
@@ -187,7 +190,7 @@ def _panel(
         findings=named, failures=failures(evaluations, waves), missing=_missing(context, readings),
         decisions=decisions, certificate=certificate_lines(context.run.certificate),
         budget=_budget_line(budgets[0], {dataset.population: dataset.title}, {dataset.population: _unit(dataset)})
-        if budgets else None,
+        if budgets else None, listed=_listed(context, readings),
     )  # fmt: skip
 
 
@@ -299,6 +302,29 @@ def _reliability(readings: Readings) -> Reliability:
     return Reliability(last.name, tuple(bins), tuple((word, p) for word, p in facts if p is not None))
 
 
+def _listed(context: _Context, readings: Readings) -> tuple[Listed, ...]:
+    """What the evaluators say that have no place of their own on the page, those of other packages included."""
+    questions = {e.name: e.question for e in all_evaluators()}
+    found = []
+    for name in readings.evaluators():
+        lines = [
+            ListedLine(words, _subject(context, m.group, m.feature), unit, point)
+            for m, point in (readings.newest(name) if name not in DRAWN else ())
+            for words, unit in (words_of(m.name),)
+        ]
+        if lines:
+            found.append(
+                Listed(name, questions.get(name) or name.replace("_", " ").capitalize(), tuple(lines))
+            )
+    return tuple(found)
+
+
+def _subject(context: _Context, group: str, feature: str) -> str:
+    attribute, _, label = group.partition("=")
+    named = [context.title_of(attribute), label] if attribute else []
+    return " ".join([*named, context.title_of(feature) if feature else ""]).strip()
+
+
 def _other_drift(readings: Readings, findings: Sequence[FindingLine]) -> tuple[Trend, ...]:
     trends = []
     for name, rule in (("score_distance", "score drift"), ("outcome_distance", "outcome drift")):
@@ -323,7 +349,7 @@ def _missing(context: _Context, readings: Readings) -> tuple[str, ...]:
             attribute, _, label = m.group.partition("=")
             named = attribute or ("" if m.feature.isdigit() else m.feature)
             subject = f"{context.title_of(named)} {label}".strip() if named else "Everyone"
-            said[subject, m.status].append(WORDS.get(m.name, (m.name.replace("_", " "), ""))[0])
+            said[subject, m.status].append(words_of(m.name)[0])
     why = {"too few": "too few cases"}
     return tuple(
         f"{subject}: {', '.join(dict.fromkeys(names))} ({why.get(status, status)})"

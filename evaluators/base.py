@@ -1,28 +1,37 @@
 """What is an evaluator? A named, versioned function from a tally to measurements.
 
-    @evaluator("my_measure", version=1, kinds={"binary"})
-    def my_measure(context: Context) -> Iterator[Measurement]:
-        counts = context.tally["scores"].counts
-        yield Measurement("positives", float(counts[1].sum()), n=int(counts.sum()))
+    def sides(batch):                                   # tables of its own: of each scored batch
+        at = (batch.said > 0.5).astype(int)
+        return Tally({"sides": Table.count([Axis("side", ("low", "high"))], at)})
 
-Give the function the entry point group `ndl.evaluators` (or import its module) and it is found by the
-harness. A new version is evaluated on every wave again, old waves included.
+    @evaluator("my_measure", version=1, kinds={"binary"}, tables=sides)
+    def my_measure(context):                            # and of the merged tables, the measurements
+        low, high = context.tally["sides"].counts
+        yield of("high", rate(high, low + high))
+
+Without `tables` it reads those that evaluators.scoring lists. A package names its module in the entry point
+group `ndl.evaluators`, and the harness, the pages and `ndl evaluate --list` find it; so with a module of this
+folder. A new version is evaluated on every wave again, old waves included.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evaluators.origins import Origin
 from sandbox.records import Measurement
 from sandbox.tally import Tally
 
 if TYPE_CHECKING:
+    from evaluators.scoring import Count
     from sandbox.catalogue.card import Card, Task
 
 MINIMUM_CASES = 10
@@ -36,7 +45,8 @@ class Context:
     """What an evaluator sees: one model version's tally on one wave, and on the reference wave.
 
     `reference` is None when this wave is itself the reference. `earlier` holds the waves before this one, the
-    last first, without the reference. `key` names the pair by its digests;
+    last first, without the reference. `tally` and `reference` hold the everyday tables and the evaluator's own;
+    `origin` is where the model comes from. `key` names the pair by its digests;
     random numbers come from `rng`, which is a function of the key, so a result can be made again.
     """
 
@@ -47,6 +57,7 @@ class Context:
     key: str = ""
     minimum: int = MINIMUM_CASES
     earlier: tuple[Tally, ...] = ()
+    origin: Origin = field(default_factory=Origin)
 
     def rng(self, *purpose: object) -> np.random.Generator:
         """The random stream for one purpose; the same key and purpose give the same numbers."""
@@ -59,6 +70,15 @@ class Evaluator:
     version: int
     kinds: frozenset[str]
     report: Callable[[Context], Iterable[Measurement]]
+    tables: Count | None = None
+    sample: int = 0
+    beside: bool = False
+
+    @property
+    def question(self) -> str:
+        """The first sentence of the report's docstring, or of its module's: what it answers."""
+        words = self.report.__doc__ or getattr(inspect.getmodule(self.report), "__doc__", "") or ""
+        return " ".join(re.split(r"(?<=[.?])\s", words.strip(), maxsplit=1)[0].split())
 
     def measure(self, context: Context) -> list[Measurement]:
         """Runs the report. A value that is not a finite number becomes the status `undefined`.
@@ -75,11 +95,21 @@ _REGISTERED: dict[str, Evaluator] = {}
 
 
 def evaluator(
-    name: str, version: int, kinds: Iterable[str] = KINDS
+    name: str,
+    version: int,
+    kinds: Iterable[str] = KINDS,
+    tables: Count | None = None,
+    sample: int = 0,
+    beside: bool = False,
 ) -> Callable[[Callable[[Context], Iterator[Measurement]]], Callable[[Context], Iterator[Measurement]]]:
-    """Registers a report under a name; raises ValueError when another module took the name."""
+    """Registers a report under a name; raises ValueError when another module took the name.
+
+    `tables` counts a scored batch into tables of its own. With `sample` it is given at most about so many records
+    of a wave, at random, and may ask the model about them again (`Batch.ask`); with `beside` it may ask the
+    version before, too (`Batch.before`).
+    """
     unknown = set(kinds) - KINDS
-    if unknown or "|" in name or version < 1:
+    if unknown or "|" in name or version < 1 or sample < 0:
         raise ValueError(f"evaluator {name!r}: kinds are {sorted(KINDS)}, versions start at 1")
 
     def register(
@@ -88,7 +118,7 @@ def evaluator(
         before = _REGISTERED.get(name)
         if before is not None and before.report.__module__ != report.__module__:
             raise ValueError(f"two evaluators are called {name!r}")
-        _REGISTERED[name] = Evaluator(name, version, frozenset(kinds), report)
+        _REGISTERED[name] = Evaluator(name, version, frozenset(kinds), report, tables, sample, beside)
         return report
 
     return register

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from evaluators import curve, scoring
 from evaluators.axes import GROUP_SCORE_BINS, coarser, score_positions
+from evaluators.counting import OF_THE_MACHINE
 from evaluators.intervals import Estimate, mean, t_of
 from evaluators.tallies import Tallies, unchanged
 from sandbox.errors import Refused
@@ -142,8 +143,6 @@ def _result(
     now: datetime,
 ) -> ComparisonResult:  # fmt: skip
     """Trouble with this machine is raised, and the wave waits; a model that fails has had its test."""
-    from evaluators.harness import OF_THE_MACHINE
-
     try:
         estimate = _compare(tallies, challenger, champion, wave)
     except OF_THE_MACHINE:

@@ -21,10 +21,18 @@ _MARKS = {
 
 
 @click.command()
-@click.option("--due", is_flag=True, required=True, help="Do every evaluation that has no result yet.")
+@click.option("--due", is_flag=True, help="Do every evaluation that has no result yet.")
+@click.option(
+    "--list", "listed", is_flag=True, help="Say which evaluators there are, those of other packages too."
+)
 @click.pass_obj
-def evaluate(box: Sandbox, due: bool) -> None:
+def evaluate(box: Sandbox, due: bool, listed: bool) -> None:
     """Evaluate every hosted model on every wave that has arrived; doing it again changes nothing."""
+    if due == listed:
+        raise click.UsageError("Say --due or --list.")
+    if listed:
+        box.console.print(_evaluators())
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from evaluators.harness import evaluate_due
@@ -123,6 +131,19 @@ def report(box: Sandbox, model_version: str, wave: str) -> None:
     box.console.print(
         f"{file}\nThe model's page of the live dashboard links to it. It may not leave.", highlight=False
     )
+
+
+def _evaluators() -> Table:
+    from rich.table import Table
+
+    from evaluators.catalogue import all_evaluators
+
+    table = Table(
+        "evaluator", "version", "tasks", "what it answers", title="Evaluators", title_justify="left"
+    )
+    for e in all_evaluators():
+        table.add_row(e.name, str(e.version), ", ".join(sorted(e.kinds)), e.question)
+    return table
 
 
 def verdicts(found: Iterable[Finding]) -> Table:

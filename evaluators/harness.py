@@ -10,20 +10,23 @@ decides nothing, is written to the audit log, and stays due.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from evaluators.base import Context, Evaluator
 from evaluators.catalogue import evaluators_for
 from evaluators.challenger import run_first
+from evaluators.counting import EVERYDAY, OF_THE_MACHINE, builder_of
 from evaluators.monitor import keep_watch
+from evaluators.origins import origin_of
 from evaluators.policy import Policy, load_policy
 from evaluators.rules import Judgement, Occasion, judge
 from evaluators.schedule import Pair, due, evaluation_id
 from evaluators.tallies import Load, Tallies, Trouble, registered_scorer, tally_key
-from sandbox.errors import NDLError, Refused
+from sandbox.errors import Refused
 from sandbox.jobs import claims
 from sandbox.jobs.kinds import Later
 from sandbox.jobs.presence import Presence
@@ -41,7 +44,6 @@ HEADLINES = frozenset(
     | {"score_distance", "outcome_distance", "outcome_rate"}
 )
 _log = logging.getLogger(__name__)
-OF_THE_MACHINE = (NDLError, OSError, MemoryError, OperationalError)
 
 
 def evaluate_due(
@@ -122,7 +124,7 @@ def _do(
     store: Store, tallies: Tallies, policy: Policy, pair: Pair, by: str, progress: Progress
 ) -> tuple[list[Evaluation], dict[str, float]]:
     progress(0, len(pair.evaluators), "counting")
-    contexts, failure = _contexts(tallies, pair)
+    seen, failure = _seen(store, tallies, pair)
     is_reference = pair.wave.id == pair.reference.id
     done, headline = [], dict[str, float]()
     for number, evaluator in enumerate(pair.evaluators):
@@ -130,9 +132,9 @@ def _do(
         measured: list[Measurement] = []
         judged: list[Judgement] = []
         failed = failure
-        if contexts:
-            now, reference = contexts
+        if seen:
             try:
+                now, reference = seen.by(evaluator)
                 measured = evaluator.measure(now)
                 before = [] if is_reference else evaluator.measure(reference)
                 against = "" if is_reference else pair.reference.name
@@ -150,25 +152,63 @@ def _do(
     return done, headline
 
 
-def _contexts(tallies: Tallies, pair: Pair) -> tuple[tuple[Context, Context] | None, str]:
-    """This wave's context and the reference wave's own, or the code of what the model did wrong."""
+@dataclass(frozen=True)
+class _Seen:
+    """This wave and the reference wave as every evaluator sees them, and each one's own tables."""
+
+    now: Context
+    reference: Context
+    own: Mapping[str, tuple[Tally | Exception, Tally | Exception]]
+
+    def by(self, evaluator: Evaluator) -> tuple[Context, Context]:
+        """The contexts with the evaluator's own tables; raises what went wrong when they were counted."""
+        if evaluator.name not in self.own:
+            return self.now, self.reference
+        of_now, of_reference = self.own[evaluator.name]
+        reference = replace(self.reference, tally=_both(self.reference.tally, of_reference))
+        if self.now.reference is None:
+            return reference, reference
+        tally = _both(self.now.tally, of_now)
+        return replace(self.now, tally=tally, reference=reference.tally), reference
+
+
+def _both(everyday: Tally, own: Tally | Exception) -> Tally:
+    if isinstance(own, Exception):
+        raise own
+    if taken := everyday.tables.keys() & own.tables.keys():
+        raise ValueError(f"everyday tables are called {sorted(taken)}")
+    return Tally({**everyday.tables, **own.tables})
+
+
+def _seen(store: Store, tallies: Tallies, pair: Pair) -> tuple[_Seen | None, str]:
+    """What the evaluators see, or the code of what the model did wrong."""
     version = pair.model_version
     encoding = tallies.encoding(version.dataset, version.task)
+    own = {e.name: made for e in pair.evaluators if (made := builder_of(e))}
     part = "scoring"
     try:
-        tally = tallies.of(version, pair.wave)
+        tally, *counted = tallies.count(version, pair.wave, (EVERYDAY, *own.values()))
         part = "reference"
-        reference = tally if pair.wave.id == pair.reference.id else tallies.of(version, pair.reference)
+        first = (tally, *counted)
+        if pair.wave.id != pair.reference.id:
+            first = tuple(tallies.count(version, pair.reference, (EVERYDAY, *own.values())))
     except OF_THE_MACHINE:
         raise
     except Exception as error:
         return None, _code(part, error)
-    card, task = encoding.card, encoding.task
-    of_reference = Context(reference, card, task, None, tally_key(version, pair.reference, encoding))
+    reference, *of_reference = first
+    assert isinstance(tally, Tally)  # a failure of the everyday tables was raised
+    assert isinstance(reference, Tally)
+    card, task, origin = encoding.card, encoding.task, origin_of(store, version)
+    at_first = Context(
+        reference, card, task, None, tally_key(version, pair.reference, encoding), origin=origin
+    )
+    tables = dict(zip(own, zip(counted, of_reference, strict=True), strict=True))
     if pair.wave.id == pair.reference.id:
-        return (of_reference, of_reference), ""
+        return _Seen(at_first, at_first, tables), ""
     key, earlier = tally_key(version, pair.wave, encoding), tuple(_earlier(tallies, pair))
-    return (Context(tally, card, task, reference, key, earlier=earlier), of_reference), ""
+    now = Context(tally, card, task, reference, key, earlier=earlier, origin=origin)
+    return _Seen(now, at_first, tables), ""
 
 
 def _earlier(tallies: Tallies, pair: Pair) -> Iterable[Tally]:

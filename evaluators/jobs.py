@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evaluators.catalogue import evaluators_for
+from evaluators.counting import EVERYDAY, builder_of
 from evaluators.harness import JOB, arguments_of, evaluate_pair, job_key, pairs_due
 from evaluators.policy import load_policy
 from evaluators.tallies import Tallies, row_groups, unchanged
@@ -45,7 +47,10 @@ def _shard(box: Sandbox, arguments: Json) -> None:
         box.store.get(ModelVersion, arguments["model_version"]),
         box.store.get(Wave, arguments["wave"]),
     )
-    Tallies(box.store, box.settings).count_ahead(version, wave, arguments["groups"])
+    tallies = Tallies(box.store, box.settings)
+    kind = tallies.encoding(version.dataset, version.task).task.kind
+    builders = [EVERYDAY, *(made for e in evaluators_for(kind) if (made := builder_of(e)))]
+    tallies.count_ahead(version, wave, arguments["groups"], builders)
 
 
 KIND = Kind(

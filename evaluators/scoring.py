@@ -28,10 +28,11 @@ A record outside an axis is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial, reduce
 from operator import add
 from pathlib import Path
+from time import thread_time
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +41,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from evaluators import axes, units
+from evaluators.base import stream
 from sandbox.catalogue.encoding import Encoding
 from sandbox.tally import Axis, Counts, Table, Tally
 
@@ -72,6 +74,12 @@ class Batch:
     """Of the records with a known outcome; None where each is a unit of its own and counts as much as any other."""
     features: Mapping[str, Array] = field(default_factory=dict)
     """What the model was given."""
+    scorer: Scorer | None = None
+    before: Scorer | None = None
+    """The version before, for who asks for it; None where there is none."""
+    seconds: float = 0.0
+    """Of this thread's CPU, for reading and encoding the records and asking the model."""
+    key: str = ""
     _places: dict[str, Array] = field(default_factory=dict)
 
     def places(self, name: str) -> Array:
@@ -85,6 +93,26 @@ class Batch:
                 self._places[name] = axes.column_positions(self.table.column(name), column)
         return self._places[name]
 
+    def ask(self, features: Mapping[str, Array]) -> Array:
+        """What the model says of other records, encoded as `features` are."""
+        assert self.scorer is not None
+        return np.asarray(self.scorer.probabilities(dict(features)))
+
+    def rng(self, *purpose: object) -> np.random.Generator:
+        """The random stream for one purpose; the same records of a file and purpose give the same numbers."""
+        return stream(self.key, *purpose)
+
+    def take(self, rows: Array) -> Batch:
+        """Of these positions only."""
+        known = np.flatnonzero(self.labelled)
+        kept = np.flatnonzero(np.isin(known, rows[self.labelled[rows]]))
+        return replace(
+            self, table=self.table.take(rows), said=self.said[rows], labelled=self.labelled[rows],
+            outcome=self.outcome[kept], weight=None if self.weight is None else self.weight[kept],
+            replicate=None if self.replicate is None else self.replicate[kept],
+            features={name: array[rows] for name, array in self.features.items()}, seconds=0.0, _places={},
+        )  # fmt: skip
+
 
 Place = tuple[Axis, Array]
 Places = list[Place]
@@ -93,12 +121,9 @@ Base = Callable[[int], Places]
 Count = Callable[[Batch], Tally]
 
 
-def tally_wave(
-    path: Path, scorer: Scorer, encoding: Encoding, groups: Sequence[int] | None = None, build: Count | None = None
-) -> Tally:  # fmt: skip
+def tally_wave(path: Path, scorer: Scorer, encoding: Encoding, groups: Sequence[int] | None = None) -> Tally:
     """Scores a wave's Parquet file, or these row groups of it; memory is bounded by the largest row group."""
-    batches = score(read(path, encoding, groups), scorer, encoding)
-    return reduce(add, map(build or count, batches))
+    return reduce(add, map(count, score(read(path, encoding, groups), scorer, encoding)))
 
 
 def read(path: Path, encoding: Encoding, groups: Sequence[int] | None = None) -> Iterator[pa.Table]:
@@ -117,7 +142,7 @@ def read(path: Path, encoding: Encoding, groups: Sequence[int] | None = None) ->
 
 def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> Iterator[Batch]:
     """Asks the model about every record; outcomes are read only where they are known."""
-    outputs = encoding.inputs.outputs
+    outputs, began = encoding.inputs.outputs, thread_time()
     for table in records:
         target = table.column(encoding.task.target)
         labelled = np.asarray(target.is_valid().to_numpy(), bool)
@@ -132,7 +157,11 @@ def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> It
         of_known = None if weight is None else weight[labelled]
         replicate = units.replicates(table, encoding.card)
         of_unit = None if replicate is None else replicate[labelled]
-        yield Batch(table, encoding, said, labelled, outcome, of_known, of_unit, features)
+        seconds = thread_time() - began
+        yield Batch(
+            table, encoding, said, labelled, outcome, of_known, of_unit, features, scorer, seconds=seconds
+        )
+        began = thread_time()
 
 
 def count(batch: Batch) -> Tally:

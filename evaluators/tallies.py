@@ -8,15 +8,15 @@ by its version and by its source, so that a kept tally is never of other code.
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
-from operator import add
+from functools import cache
 from pathlib import Path
 
-from evaluators import axes, scoring, units
-from evaluators.scoring import SCORING_VERSION, Count, Scorer, tally_wave
+from evaluators import scoring
+from evaluators.counting import EVERYDAY, Builder, count_batches
+from evaluators.origins import version_before
+from evaluators.scoring import SCORING_VERSION, Scorer
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError
 from sandbox.records import Dataset, ModelVersion, Wave
@@ -27,24 +27,8 @@ from sandbox.tally import Tally
 Load = Callable[[Settings, ModelVersion], Scorer]
 
 
-@dataclass(frozen=True)
-class Builder:
-    """What counts a batch into tables, under a name and a version of its own."""
-
-    name: str
-    version: int
-    count: Count
-
-    @property
-    def key(self) -> str:
-        return f"{self.name}/{self.version}/{_source(self.count)[:16]}"
-
-
 KEPT_ROWS = 10_000
 """Row groups of fewer records on average are counted together: they cost less to count than to keep."""
-
-EVERYDAY = Builder("tally", SCORING_VERSION, scoring.count)
-"""The tables that evaluators.scoring lists."""
 
 
 class Trouble(NDLError):
@@ -68,45 +52,97 @@ class Tallies:
 
     def of(self, version: ModelVersion, wave: Wave, builder: Builder = EVERYDAY) -> Tally:
         """Raises Trouble when the records or the model cannot be read; anything else is the model's."""
-        encoding = self.encoding(version.dataset, version.task)
-        key = f"{tally_key(version, wave, encoding)}|{builder.key}"
-        if (kept := self._kept(key)) is not None:
-            return kept
-        path, about = unchanged(wave), (builder.key, *_model_parts(version, encoding))
-        parts = (
-            self._part("|".join(("part", *about, digest)), path, version, encoding, group, builder)
-            for group, digest in row_groups(path)
-        )
-        tally = next(parts, None)  # one at a time: two tallies are in memory, however long the wave
-        if tally is None:
-            return self._keep(key, tally_wave(path, self.scorer(version), encoding, build=builder.count))
-        return self._keep(key, reduce(add, parts, tally))
+        (made,) = self.count(version, wave, (builder,))
+        if isinstance(made, Exception):
+            raise made
+        return made
 
-    def count_ahead(self, version: ModelVersion, wave: Wave, groups: Iterable[int]) -> None:
+    def count(
+        self, version: ModelVersion, wave: Wave, builders: Sequence[Builder]
+    ) -> list[Tally | Exception]:
+        """What each builder counts, in one pass for those that are not kept; or why it could not, as a value.
+        Raises as `of` does."""
+        work = _Work(
+            version, wave, self.encoding(version.dataset, version.task), version_before(self._store, version)
+        )
+        whole = f"{tally_key(version, wave, work.encoding)}|"
+        found: dict[Builder, Tally | Exception | None] = {b: self._kept(whole + work.of(b)) for b in builders}
+        if left := [b for b, made in found.items() if made is None]:
+            path = unchanged(wave)
+            for group, digest in row_groups(
+                path
+            ):  # one at a time: two tallies are in memory, however long the wave
+                made = self._part(work, path, group, digest, left)
+                found |= {b: _sum(found[b], made[b]) for b in left}
+            if found[left[0]] is None:
+                found |= self._counted(work, path, None, wave.digest, left)
+            for builder in left:
+                self._keep(whole + work.of(builder), found[builder])
+        return [made for made in found.values() if made is not None]
+
+    def count_ahead(
+        self,
+        version: ModelVersion,
+        wave: Wave,
+        groups: Iterable[int],
+        builders: Sequence[Builder] = (EVERYDAY,),
+    ) -> None:
         """Counts and keeps these row groups of a wave, so that whoever wants the whole finds them."""
-        encoding, path, wanted = self.encoding(version.dataset, version.task), unchanged(wave), set(groups)
-        about = (EVERYDAY.key, *_model_parts(version, encoding))
+        work = _Work(
+            version, wave, self.encoding(version.dataset, version.task), version_before(self._store, version)
+        )
+        path, wanted = unchanged(wave), set(groups)
         for group, digest in row_groups(path):
             if group in wanted:
-                self._part("|".join(("part", *about, digest)), path, version, encoding, group, EVERYDAY)
+                self._part(work, path, group, digest, builders)
 
     def _part(
-        self, key: str, path: Path, version: ModelVersion, encoding: Encoding, group: int, builder: Builder
-    ) -> Tally:
-        kept = self._kept(key)
-        if kept is not None:
-            return kept
-        return self._keep(key, tally_wave(path, self.scorer(version), encoding, [group], builder.count))
+        self, work: _Work, path: Path, group: int, digest: str, builders: Sequence[Builder]
+    ) -> dict[Builder, Tally | Exception]:
+        model = "|".join(_model_parts(work.version, work.encoding))
+        keys = {b: f"part|{work.of(b)}|{model}|{digest}" for b in builders}
+        found: dict[Builder, Tally | Exception] = {
+            b: kept for b in builders if (kept := self._kept(keys[b])) is not None
+        }
+        made = self._counted(work, path, [group], digest, [b for b in builders if b not in found])
+        for builder, tally in made.items():
+            self._keep(keys[builder], tally)
+        return found | made
+
+    def _counted(
+        self, work: _Work, path: Path, groups: Sequence[int] | None, key: str, builders: Sequence[Builder]
+    ) -> dict[Builder, Tally | Exception]:
+        if not builders:
+            return {}
+        before = self._before(work) if any(b.beside for b in builders) else None
+        if isinstance(before, Exception):
+            failed, error = [b for b in builders if b.beside], before
+            return dict.fromkeys(failed, error) | self._counted(
+                work, path, groups, key, [b for b in builders if not b.beside]
+            )
+        batches = scoring.score(
+            scoring.read(path, work.encoding, groups), self.scorer(work.version), work.encoding
+        )
+        return dict(zip(builders, count_batches(batches, builders, work.wave.rows, key, before), strict=True))
+
+    def _before(self, work: _Work) -> Scorer | Exception | None:
+        """The model of the version before. Where it is gone, that is what can be said: the others go on."""
+        if work.before is None:
+            return None
+        try:
+            return self.scorer(work.before)
+        except Trouble:
+            return LookupError(f"{work.before.id} cannot be loaded")
 
     def _kept(self, key: str) -> Tally | None:
         with self._store.reading() as view:
             content = view.tally(key)
         return None if content is None else Tally.from_bytes(content)
 
-    def _keep(self, key: str, tally: Tally) -> Tally:
-        with self._store.transaction() as tx:
-            tx.put_tally(key, tally.to_bytes())
-        return tally
+    def _keep(self, key: str, made: Tally | Exception | None) -> None:
+        if isinstance(made, Tally):
+            with self._store.transaction() as tx:
+                tx.put_tally(key, made.to_bytes())
 
     def _encoding(self, dataset: str, task: str) -> Encoding:
         from sandbox.catalogue.intake import card_of
@@ -118,6 +154,28 @@ class Tallies:
             return self._load(self._settings, version)
         except Exception as error:
             raise Trouble(f"The model {version.id} could not be loaded ({type(error).__name__}).") from error
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One model version on one wave."""
+
+    version: ModelVersion
+    wave: Wave
+    encoding: Encoding
+    before: ModelVersion | None
+
+    def of(self, builder: Builder) -> str:
+        """What a builder's tally depends on beside the model, task, card and records."""
+        beside = f"|before {self.before.digest if self.before else 'none'}" if builder.beside else ""
+        sampled = f"|share {builder.share(self.wave.rows):g}" if builder.sample else ""
+        return f"{builder.key}{beside}{sampled}"
+
+
+def _sum(before: Tally | Exception | None, more: Tally | Exception) -> Tally | Exception:
+    if isinstance(before, Exception) or isinstance(more, Exception):
+        return before if isinstance(before, Exception) else more
+    return more if before is None else before + more
 
 
 def tally_key(version: ModelVersion, wave: Wave, encoding: Encoding) -> str:
@@ -147,18 +205,6 @@ def row_groups(path: Path) -> Iterator[tuple[int, str]]:
                 digest.update(f"{chunk.path_in_schema} {chunk.compression}".encode())
                 digest.update(raw.read(chunk.total_compressed_size))
             yield number, digest.hexdigest()
-
-
-@cache
-def _source(count: Count) -> str:
-    """The sha256 of the source that counts: the builder's module, and what every builder stands on."""
-    from sandbox import tally
-    from sandbox.catalogue import encoding, vectors
-
-    own = inspect.getmodule(count)
-    modules = {m.__name__: m for m in (own, scoring, axes, units, tally, encoding, vectors) if m}
-    sources = [inspect.getsource(modules[name]) for name in sorted(modules)]
-    return hashlib.sha256("\0".join(sources).encode()).hexdigest()
 
 
 def unchanged(wave: Wave) -> Path:

@@ -20,7 +20,16 @@ from dashboards.live.markup import (
     table,
     tag,
 )
-from dashboards.panels import BudgetLine, FindingLine, GroupLine, Groups, ModelPanel, Trend
+from dashboards.panels import (
+    BudgetLine,
+    FindingLine,
+    GroupLine,
+    Groups,
+    Listed,
+    ListedLine,
+    ModelPanel,
+    Trend,
+)
 from sandbox.lifecycle import Standing, Verdict
 from sandbox.privacy import wording
 
@@ -145,6 +154,34 @@ def unanswered(panel: ModelPanel) -> Html:
         few = "On the latest wave there is no value for:"
         parts += [tag("p", few, css="quiet"), tag("ul", items)]
     return join(parts) or tag("p", "Every evaluation of every wave worked, with enough cases.", css="quiet")
+
+
+_LISTED_FIRST = 8
+
+
+def listed(panel: Listed) -> Html:
+    """What one evaluator measured; of many lines the largest values first, the others folded away."""
+    lines = list(panel.lines)
+    if len(lines) > _LISTED_FIRST:
+        lines.sort(key=lambda line: (bool(line.subject), -(line.point.value or 0.0)))
+    first, rest = lines[:_LISTED_FIRST], lines[_LISTED_FIRST:]
+    shown = _listed(first, panel.question)
+    if not rest:
+        return shown
+    return join([shown, details(f"{len(rest)} more", _listed(rest, f"{panel.question} The rest"))])
+
+
+def _listed(lines: Sequence[ListedLine], label: str) -> Html:
+    of = any(line.subject for line in lines)
+    rows = [
+        [
+            line.label, *([line.subject or "All records"] if of else []), Number(numbers.stated(line.point, line.unit)),
+            tag("span", numbers.interval(line.point, line.unit), css="nowrap"), Number(f"{line.point.n:,}"),
+        ]
+        for line in lines
+    ]  # fmt: skip
+    heads = ["What", *(["Of"] if of else []), Number("Value"), "95 % interval", Number("n")]
+    return table(heads, rows, label)
 
 
 def budgets(lines: Sequence[BudgetLine]) -> Html:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from sandbox import audit
 from sandbox.errors import NotFound, Unfit
-from sandbox.records import Evaluation, Event, Measurement
+from sandbox.records import Evaluation, Event, Json, Measurement
 from sandbox.storage import results, tables
 from sandbox.storage.engine import open_engine
 from sandbox.storage.migrate import upgrade
@@ -172,6 +172,12 @@ class Transaction:
         log = tables.audit
         rows = self.connection.execute(sa.select(log).order_by(log.c.number.desc()).limit(last))
         return [audit.Line(**row._mapping) for row in reversed(rows.all())]
+
+    def details(self, action: str, subject: str) -> Json:
+        """What the audit log's last line about this action and subject has beside the reason; {} without one."""
+        log = tables.audit
+        found = sa.select(log.c.details).where(log.c.action == action, log.c.subject == subject)
+        return self.connection.scalar(found.order_by(log.c.number.desc()).limit(1)) or {}
 
     def _by(self, *texts: sa.ColumnElement[str]) -> list[sa.ColumnElement[str]]:
         """Texts to order by, letter for letter: a PostgreSQL server may be set to a dictionary's order."""

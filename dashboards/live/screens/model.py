@@ -52,6 +52,12 @@ def render(panel: ModelPanel) -> None:
         st.html(block(tables.groups(panel.groups)))
     with right:
         _reliability(panel.reliability)
+    for column, listed in zip(
+        st.columns(2, gap="large"), (panel.listed[::2], panel.listed[1::2]), strict=True
+    ):
+        with column:
+            for each in listed:
+                st.html(block(tag("h2", each.question), tables.listed(each)))
     return _certificate_and_decisions(panel)
 
 

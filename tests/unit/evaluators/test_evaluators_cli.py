@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from evaluators import cli, harness
+from evaluators.catalogue import evaluators_for
 from sandbox.errors import NotFound, Refused
 from sandbox.roles import Person, Role
 
@@ -31,7 +32,7 @@ def test_what_is_due_is_done_and_the_verdicts_are_shown(box, world, scorer, peop
     world.model()
     code, said = run(box, cli.evaluate, "--due")
     assert code == 0
-    assert "16 evaluations done, on 2 pairs" in said
+    assert f"{2 * len(evaluators_for('binary'))} evaluations done, on 2 pairs" in said
     assert "▲ beyond tolerance" in said
     _, said = run(box, cli.findings, "age")
     assert "Input “age”" in said
@@ -63,3 +64,11 @@ def test_release_wants_one_model_or_all(box):
 def test_releasing_nothing_says_so(box):
     box.person = Person("omar", frozenset({Role.OVERSEER}))
     assert "No model to release" in run(box, cli.release, "--all")[1]
+
+
+def test_every_evaluator_is_listed_with_what_it_answers(box):
+    code, said = run(box, cli.evaluate, "--list")
+    assert code == 0
+    assert "discrimination" in said
+    assert "Does the model tell cases apart?" in said
+    assert run(box, cli.evaluate)[0] == 2

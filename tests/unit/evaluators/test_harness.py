@@ -3,13 +3,12 @@
 import pytest
 
 from evaluators import base, harness, tallies
+from evaluators.catalogue import evaluators_for
 from evaluators.harness import evaluate_due
 from sandbox.lifecycle import FindingState, Standing, Verdict, WaveState
 from sandbox.records import Evaluation, Finding
 
-BINARY = {"discrimination", "calibration", "groups", "input_drift", "score_drift", "outcome_drift",
-    "relation_drift", "volume",
-}  # fmt: skip
+BINARY = {e.name for e in evaluators_for("binary")}
 
 
 @pytest.fixture
