@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators import axes, curve, intervals
+from evaluators import axes, cases, curve, intervals, units
 from evaluators.base import Context, evaluator, too_few
+from evaluators.cases import Cases
 from evaluators.discrimination import of, residual_values
 from evaluators.intervals import Estimate
 from sandbox.records import Measurement
@@ -24,52 +26,70 @@ BINS = 10
 DRAWS = 1000
 
 
-@evaluator("calibration", version=2)
+@evaluator("calibration", version=3)
 def calibration(context: Context) -> Iterator[Measurement]:
     if context.task.kind == "regression":
-        yield _regression_bias(context.tally["residual"].counts, context.minimum)
+        yield _regression_bias(Cases.of(context.tally, "residual"), context.minimum)
         return
-    counts = context.tally["scores" if context.task.kind == "binary" else "confidence"].counts
-    n = int(counts.sum())
-    if n < context.minimum:
+    scores = Cases.of(context.tally, "scores" if context.task.kind == "binary" else "confidence")
+    n = scores.n
+    if scores.units < context.minimum:
         yield from (too_few(name, n) for name in ("calibration_bias", "calibration_slope", "ece"))
         return
-    yield of("calibration_bias", bias(counts))
-    slope = slope_of(counts)
-    few = min(counts.sum(axis=1)) < context.minimum
+    yield of("calibration_bias", bias(scores))
+    slope = slope_of(scores)
+    few = scores.rarest < context.minimum
     if few or slope is None:
         status = "too few" if few else "undefined"
         yield Measurement("calibration_slope", None, n, status=status)
     else:
         yield of("calibration_slope", slope)
-    bins = _tenths(counts)
-    yield of("ece", _ece(bins, counts, context.rng("ece")))
+    scores = scores.coarse()
+    bins = _tenths(scores.counts)
+    yield of("ece", _ece(bins, scores, context.rng("ece")))
     for at, members in enumerate(bins):
-        yield from _reliability(f"{at:02d}", counts, members, context.minimum)
+        yield from _reliability(f"{at:02d}", scores, members, context.minimum)
 
 
-def bias(counts: Array, level: float = intervals.LEVEL) -> Estimate:
+def bias(scores: Cases, level: float = intervals.LEVEL) -> Estimate:
     """Mean prediction minus outcome rate, with an interval of the exact kind.
 
     The outcome rate gets its exact interval at the sample size that gives it the variance of
     prediction - outcome: scores that explain the outcome leave less to chance. Unlike the normal
     interval it holds when the outcome is rare.
     """
-    n, yes = int(counts.sum()), int(counts[1].sum())
+    e = scores.effective(curve.calibration_bias, _bias_variance, level)
+    n, yes = float(e.sum()), float(e[1].sum())
     smooth = (yes + 2) / (n + 4)
     unexplained = min(
-        max(curve.moments(curve.smoothed(counts), "calibration_bias")[1] / (smooth * (1 - smooth)), 0.25), 4.0
+        max(curve.moments(curve.smoothed(e), "calibration_bias")[1] / (smooth * (1 - smooth)), 0.25), 4.0
     )
     rate = intervals.rate(yes / unexplained, n / unexplained, intervals.aim(level))
-    predicted = float(curve.mean_prediction(counts))
-    return Estimate(predicted - rate.value, predicted - rate.high, predicted - rate.low, n)
+    predicted = float(curve.mean_prediction(scores.counts))
+    return Estimate(predicted - rate.value, predicted - rate.high, predicted - rate.low, scores.n)
 
 
-def slope_of(counts: Array, level: float = intervals.LEVEL) -> Estimate | None:
+def slope_of(scores: Cases, level: float = intervals.LEVEL) -> Estimate | None:
     """How much the log odds of the outcome rise with the log odds predicted; 1 is right, below 1 the
     model is over-confident. A two-parameter logistic regression on the bins, with Wald's interval at as
     many degrees of freedom as there are cases of the rarer outcome;
     None where the outcomes are separated or all scores lie in one bin."""
+    fitted = _fit(scores.counts)
+    if fitted is None:
+        return None
+    e = scores.effective(_slopes, lambda c: (_fit(c) or fitted)[1], level)
+    value, variance = _fit(e) or fitted
+    half = intervals.t_of(level, max(float(e.sum(axis=1).min()), 2.0) - 1) * math.sqrt(variance)
+    return Estimate(value, value - half, value + half, scores.n)
+
+
+def _slopes(counts: Array) -> Array:
+    fitted = (_fit(c) for c in counts)
+    return np.array([math.nan if fit is None else fit[0] for fit in fitted])
+
+
+def _fit(counts: Array) -> tuple[float, float] | None:
+    """The slope of the log odds on those predicted, and its variance."""
     p = axes.score_values(counts.shape[-1])
     n, yes = counts.sum(axis=0).astype(float), counts[1].astype(float)
     used = n > 0
@@ -86,10 +106,12 @@ def slope_of(counts: Array, level: float = intervals.LEVEL) -> Estimate | None:
         step = np.linalg.solve(information, design @ (yes - n * fitted))
         beta = beta + np.clip(step, -2, 2)
         if np.abs(step).max() < 1e-9:
-            rarer = max(float(min(yes.sum(), (n - yes).sum())), 2.0)
-            half = intervals.t_of(level, rarer - 1) * math.sqrt(np.linalg.inv(information)[1, 1])
-            return Estimate(float(beta[1]), float(beta[1] - half), float(beta[1] + half), int(n.sum()))
+            return float(beta[1]), float(np.linalg.inv(information)[1, 1])
     return None
+
+
+def _bias_variance(counts: Array) -> float:
+    return curve.moments(counts, "calibration_bias")[1] / float(counts.sum())
 
 
 def ece(counts: Array) -> float:
@@ -98,13 +120,26 @@ def ece(counts: Array) -> float:
     return float((np.abs(rates - predicted) * n).sum() / n.sum())
 
 
-def _ece(bins: list[list[int]], counts: Array, rng: np.random.Generator) -> Estimate:
-    """With chance's share taken off: outcomes are drawn again in each bin at its own rate."""
-    n, rates, predicted = _bin_rates(bins, counts)
-    share, smooth = n / n.sum(), (rates * n + 0.5) / (n + 1)
-    noise = rng.binomial(n, smooth, size=(DRAWS, len(n))) / n - smooth
-    errors = np.sqrt(smooth * (1 - smooth) / n)
-    return intervals.distance((rates - predicted) * share, noise * share, errors * share, int(n.sum()))
+def _ece(bins: list[list[int]], scores: Cases, rng: np.random.Generator) -> Estimate:
+    """With chance's share taken off: outcomes are drawn again in each bin at its own rate, or the gaps as they
+    vary between units."""
+    n, rates, predicted = _bin_rates(bins, scores.counts)
+    share = n / n.sum()
+    if scores.replicates is None:
+        smooth = (rates * n + 0.5) / (n + 1)
+        noise = (rng.binomial(n, smooth, size=(DRAWS, len(n))) / n - smooth) * share
+        errors = np.sqrt(smooth * (1 - smooth) / n) * share
+    else:
+        moved = units.deviations(scores.replicates, partial(_gaps, bins))
+        noise, errors = rng.normal(size=(DRAWS, len(moved))) @ moved, np.sqrt((moved**2).sum(axis=0))
+    return intervals.distance((rates - predicted) * share, noise, errors, scores.n)
+
+
+def _gaps(bins: list[list[int]], counts: Array) -> Array:
+    """Of each joined bin the outcomes beyond the predicted ones, as a share of all cases."""
+    beyond = counts[..., 1, :] - counts.sum(axis=-2) * axes.score_values(counts.shape[-1])
+    joined = np.stack([beyond[..., members].sum(axis=-1) for members in bins], axis=-1)
+    return joined / curve.cases(counts)[..., None]
 
 
 def _bin_rates(bins: list[list[int]], counts: Array) -> tuple[Array, Array, Array]:
@@ -119,23 +154,20 @@ def _tenths(counts: Array) -> list[list[int]]:
     return curve.quantile_groups(counts.sum(axis=0), np.arange(1, BINS) / BINS)
 
 
-def _reliability(feature: str, counts: Array, members: list[int], minimum: int) -> Iterator[Measurement]:
-    n, yes = int(counts[:, members].sum()), int(counts[1, members].sum())
-    if n < minimum:
-        yield too_few("reliability", n, feature=feature)
-        yield too_few("reliability_mean", n, feature=feature)
+def _reliability(feature: str, scores: Cases, members: list[int], minimum: int) -> Iterator[Measurement]:
+    within = scores.part(lambda c: c[..., members].sum(axis=-1))
+    if within.units < minimum:
+        yield too_few("reliability", within.n, feature=feature)
+        yield too_few("reliability_mean", within.n, feature=feature)
         return
-    yield of("reliability", intervals.rate(yes, n), feature=feature)
-    values = axes.score_values(counts.shape[-1])[members]
+    yield of("reliability", cases.rate(within), feature=feature)
+    values, weight = axes.score_values(scores.counts.shape[-1])[members], scores.counts[:, members]
     # a mean of scores, not an estimate of anything beyond these records: no interval
-    mean = float((counts[:, members].sum(axis=0) * values).sum() / n)
-    yield Measurement("reliability_mean", mean, n, feature=feature)
+    mean = float((weight.sum(axis=0) * values).sum() / weight.sum())
+    yield Measurement("reliability_mean", mean, within.n, feature=feature)
 
 
-def _regression_bias(residual: Array, minimum: int) -> Measurement:
-    n = int(residual.sum())
-    if n < minimum:
-        return too_few("calibration_bias", n)
-    off = residual_values(len(residual))
-    value, variance, skew = curve.moments_of(residual, off)
-    return of("calibration_bias", intervals.mean(value, variance, n, skew=skew))
+def _regression_bias(residual: Cases, minimum: int) -> Measurement:
+    if residual.units < minimum:
+        return too_few("calibration_bias", residual.n)
+    return of("calibration_bias", cases.mean(residual, residual_values))

@@ -28,7 +28,7 @@ def auc(counts: Array) -> Array:
     """The share of pairs (one of each outcome) ranked rightly; ties within a bin count a half."""
     no, yes = _split(counts)
     below = no.cumsum(axis=-1) - no / 2
-    return _ratio((yes * below).sum(axis=-1), yes.sum(axis=-1) * no.sum(axis=-1))
+    return ratio((yes * below).sum(axis=-1), yes.sum(axis=-1) * no.sum(axis=-1))
 
 
 def average_precision(counts: Array) -> Array:
@@ -36,45 +36,45 @@ def average_precision(counts: Array) -> Array:
     no, yes = (side[..., ::-1].cumsum(axis=-1) for side in _split(counts))
     gained = np.diff(yes, axis=-1, prepend=0)
     precision = np.divide(yes, yes + no, out=np.zeros_like(yes), where=yes + no > 0)
-    return _ratio((gained * precision).sum(axis=-1), yes[..., -1])
+    return ratio((gained * precision).sum(axis=-1), yes[..., -1])
 
 
 def accuracy(counts: Array) -> Array:
-    no, yes = _selected(counts)
-    return _ratio(no[..., 0] + yes[..., 1], cases(counts))
+    no, yes = selected(counts)
+    return ratio(no[..., 0] + yes[..., 1], cases(counts))
 
 
 def f1(counts: Array) -> Array:
-    no, yes = _selected(counts)
-    return _ratio(2 * yes[..., 1], 2 * yes[..., 1] + no[..., 1] + yes[..., 0])
+    no, yes = selected(counts)
+    return ratio(2 * yes[..., 1], 2 * yes[..., 1] + no[..., 1] + yes[..., 0])
 
 
 def tpr(counts: Array) -> Array:
-    _, yes = _selected(counts)
-    return _ratio(yes[..., 1], yes.sum(axis=-1))
+    _, yes = selected(counts)
+    return ratio(yes[..., 1], yes.sum(axis=-1))
 
 
 def fpr(counts: Array) -> Array:
-    no, _ = _selected(counts)
-    return _ratio(no[..., 1], no.sum(axis=-1))
+    no, _ = selected(counts)
+    return ratio(no[..., 1], no.sum(axis=-1))
 
 
 def ppv(counts: Array) -> Array:
-    no, yes = _selected(counts)
-    return _ratio(yes[..., 1], yes[..., 1] + no[..., 1])
+    no, yes = selected(counts)
+    return ratio(yes[..., 1], yes[..., 1] + no[..., 1])
 
 
 def selection_rate(counts: Array) -> Array:
-    no, yes = _selected(counts)
-    return _ratio(yes[..., 1] + no[..., 1], cases(counts))
+    no, yes = selected(counts)
+    return ratio(yes[..., 1] + no[..., 1], cases(counts))
 
 
 def outcome_rate(counts: Array) -> Array:
-    return _ratio(counts[..., 1, :].sum(axis=-1), cases(counts))
+    return ratio(counts[..., 1, :].sum(axis=-1), cases(counts))
 
 
 def mean_prediction(counts: Array) -> Array:
-    return _ratio((counts.sum(axis=-2) * score_values(counts.shape[-1])).sum(axis=-1), cases(counts))
+    return ratio((counts.sum(axis=-2) * score_values(counts.shape[-1])).sum(axis=-1), cases(counts))
 
 
 def calibration_bias(counts: Array) -> Array:
@@ -190,17 +190,22 @@ def _without_empty(groups: list[list[int]], weights: Array) -> list[list[int]]:
     return kept
 
 
+def selected(counts: Array) -> tuple[Array, Array]:
+    """Per outcome, how many were not selected and how many were: (..., 2) each."""
+    half = counts.shape[-1] // 2
+    merged = np.stack([counts[..., :half].sum(axis=-1), counts[..., half:].sum(axis=-1)], axis=-1)
+    return merged[..., 0, :], merged[..., 1, :]
+
+
+def ratio(top: Array, bottom: Array) -> Array:
+    """The quotient, NaN where there is nothing beneath it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.asarray(bottom) > 0, np.divide(top, bottom), np.nan)
+
+
 def _split(counts: Array) -> tuple[Array, Array]:
     values = np.asarray(counts, np.float64)
     return values[..., 0, :], values[..., 1, :]
-
-
-def _selected(counts: Array) -> tuple[Array, Array]:
-    """Per outcome, how many were not selected and how many were: (..., 2) each."""
-    half = counts.shape[-1] // 2
-    values = np.asarray(counts, np.float64)
-    merged = np.stack([values[..., :half].sum(axis=-1), values[..., half:].sum(axis=-1)], axis=-1)
-    return merged[..., 0, :], merged[..., 1, :]
 
 
 def _log_losses(bins: int) -> Array:
@@ -219,9 +224,4 @@ def _differences(bins: int) -> Array:
 
 
 def _mean(counts: Array, terms: Array) -> Array:
-    return _ratio((counts * terms).sum(axis=(-1, -2)), cases(counts))
-
-
-def _ratio(top: Array, bottom: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.asarray(bottom) > 0, np.divide(top, bottom), np.nan)
+    return ratio((counts * terms).sum(axis=(-1, -2)), cases(counts))

@@ -9,44 +9,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators import axes, curve, intervals
+from evaluators import axes, cases, curve, intervals
 from evaluators.base import Context, evaluator, too_few
+from evaluators.cases import Cases
 from evaluators.intervals import Estimate
 from sandbox.records import Measurement
 
 Array = NDArray[Any]
 
 
-@evaluator("discrimination", version=2)
+@evaluator("discrimination", version=3)
 def discrimination(context: Context) -> Iterator[Measurement]:
     report = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}
     yield from report[context.task.kind](context)
 
 
-def auc_of(counts: Array, minimum: int, level: float = intervals.LEVEL) -> Estimate | None:
-    """The AUC of outcome x score counts, or None with fewer than `minimum` of either outcome."""
-    no, yes = (int(n) for n in counts.sum(axis=-1))
-    if min(no, yes) < minimum:
+def auc_of(scores: Cases, minimum: int, level: float = intervals.LEVEL) -> Estimate | None:
+    """The AUC of outcome x score cases, or None with fewer than `minimum` of either outcome."""
+    if scores.rarest < minimum:
         return None
-    return intervals.auc(float(curve.auc(counts)), yes, no, level, curve.auc_variance(counts))
+    e = scores.effective(curve.auc, curve.auc_variance, level)
+    no, yes = (float(n) for n in e.sum(axis=-1))
+    found = intervals.auc(float(curve.auc(scores.counts)), yes, no, level, curve.auc_variance(e))
+    return replace(found, n=scores.n)
 
 
-def loss_of(counts: Array, name: str, level: float = intervals.LEVEL) -> Estimate:
-    """Log loss or Brier score of outcome x score counts."""
-    n, value = int(counts.sum()), float(curve.METRICS[name](counts))
-    mean, variance, _ = curve.moments(curve.smoothed(counts), name)
-    bounds = intervals.mean(mean, variance, n, level)
-    return Estimate(value, min(max(bounds.low, 0.0), value), max(bounds.high, value), n)
+def loss_of(scores: Cases, name: str, level: float = intervals.LEVEL) -> Estimate:
+    """Log loss or Brier score of outcome x score cases."""
+    metric = curve.METRICS[name]
+    e = scores.effective(metric, lambda c: curve.moments(c, name)[1] / float(c.sum()), level)
+    value = float(metric(scores.counts))
+    mean, variance, _ = curve.moments(curve.smoothed(e), name)
+    bounds = intervals.mean(mean, variance, float(e.sum()), level)
+    return Estimate(value, min(max(bounds.low, 0.0), value), max(bounds.high, value), scores.n)
 
 
-def average_precision_of(counts: Array, level: float = intervals.LEVEL) -> Estimate:
-    value, variance = float(curve.average_precision(counts)), curve.average_precision_variance(counts)
-    return intervals.logit_share(value, int(counts[1].sum()), int(counts.sum()), level, variance)
+def average_precision_of(scores: Cases, level: float = intervals.LEVEL) -> Estimate:
+    e = scores.effective(curve.average_precision, curve.average_precision_variance, level)
+    value, variance = float(curve.average_precision(scores.counts)), curve.average_precision_variance(e)
+    return intervals.logit_share(value, float(e[1].sum()), scores.n, level, variance)
+
+
+def f1_of(scores: Cases, minimum: int, level: float = intervals.LEVEL) -> Estimate | None:
+    """F1 = 2J / (1 + J), with J the share TP / (TP + FP + FN); None with fewer than `minimum` cases in that."""
+    counted = scores.part(_wrong_and_found)
+    if counted.units < minimum:
+        return None
+    return intervals.f1(cases.rate(counted, level), scores.n)
 
 
 def of(name: str, estimate: Estimate, group: str = "", feature: str = "") -> Measurement:
@@ -55,75 +70,74 @@ def of(name: str, estimate: Estimate, group: str = "", feature: str = "") -> Mea
 
 
 def _binary(context: Context) -> Iterator[Measurement]:
-    counts = context.tally["scores"].counts
-    n = int(counts.sum())
-    auc = auc_of(counts, context.minimum)
+    scores = Cases.of(context.tally, "scores")
+    n, auc = scores.n, auc_of(scores, context.minimum)
     if auc is None:
         yield too_few("auc", n)
         yield too_few("average_precision", n)
     else:
         yield of("auc", auc)
-        yield of("average_precision", average_precision_of(counts))
-    if n < context.minimum:
+        yield of("average_precision", average_precision_of(scores))
+    if scores.units < context.minimum:
         yield from (too_few(name, n) for name in ("accuracy", "f1", "log_loss", "brier"))
         return
-    half = counts.shape[1] // 2
-    hits, wrong = int(counts[1, half:].sum()), int(counts[0, half:].sum() + counts[1, :half].sum())
-    yield of("accuracy", intervals.rate(n - wrong, n))
-    enough = hits + wrong >= context.minimum
-    yield of("f1", intervals.f1(hits, wrong, n)) if enough else too_few("f1", n)
+    yield of("accuracy", cases.rate(scores.part(_wrong_and_right)))
+    f1 = f1_of(scores, context.minimum)
+    yield of("f1", f1) if f1 else too_few("f1", n)
     for name in ("log_loss", "brier"):
-        yield of(name, loss_of(counts, name))
+        yield of(name, loss_of(scores, name))
 
 
 def _multiclass(context: Context) -> Iterator[Measurement]:
-    confusion = context.tally["confusion"].counts
-    n = int(confusion.sum())
-    if n < context.minimum:
+    confusion = Cases.of(context.tally, "confusion")
+    n = confusion.n
+    if confusion.units < context.minimum:
         yield from (too_few(name, n) for name in ("accuracy", "macro_auc", "log_loss", "f1"))
         return
-    yield of("accuracy", intervals.rate(int(np.trace(confusion)), n))
-    own = [t.counts for name, t in context.tally.tables.items() if name.startswith("own:")]
-    aucs = [auc_of(counts, context.minimum) for counts in own]
+    yield of("accuracy", accuracy_of(confusion))
+    own = [Cases.of(context.tally, name) for name in context.tally.tables if name.startswith("own:")]
+    aucs = [auc_of(scores, context.minimum) for scores in own]
     known = [a for a in aucs if a is not None]
     if len(known) == len(aucs):
         value, low, high = (float(np.mean([getattr(a, f) for a in known])) for f in ("value", "low", "high"))
         yield of("macro_auc", Estimate(value, low, high, n))
     else:
         yield too_few("macro_auc", n)
-    likelihood = context.tally["likelihood"].counts
-    losses = -np.log(axes.score_values(len(likelihood)))
-    yield of("log_loss", _mean_of(likelihood, losses))
+    yield of("log_loss", cases.mean(Cases.of(context.tally, "likelihood"), _losses))
     yield of("f1", macro_f1(confusion))
 
 
 def _regression(context: Context) -> Iterator[Measurement]:
     """Errors in units of half the target's range, as the card's bounds give it."""
-    residual = context.tally["residual"].counts
-    n = int(residual.sum())
-    if n < context.minimum:
+    residual = Cases.of(context.tally, "residual")
+    n = residual.n
+    if residual.units < context.minimum:
         yield from (too_few(name, n) for name in ("mae", "rmse", "r2"))
         return
-    off = residual_values(len(residual))
-    yield of("mae", _mean_of(residual, np.abs(off)))
-    square_error = _mean_of(residual, off**2)
+    yield of("mae", cases.mean(residual, lambda bins: np.abs(residual_values(bins))))
+    square_error = cases.mean(residual, lambda bins: residual_values(bins) ** 2)
     root, low, high = (max(v, 0) ** 0.5 for v in (square_error.value, square_error.low, square_error.high))
     yield of("rmse", Estimate(root, low, high, n))
-    r2 = r2_of(square_error, context.tally["outcome"].counts)
+    r2 = r2_of(square_error, Cases.of(context.tally, "outcome"))
     yield of("r2", r2) if r2 else Measurement("r2", None, n, status="undefined")
 
 
-def r2_of(square_error: Estimate, outcome: Array) -> Estimate | None:
+def accuracy_of(confusion: Cases, level: float = intervals.LEVEL) -> Estimate:
+    """The share on the diagonal of (outcome, predicted) cases."""
+    return cases.rate(confusion.part(_off_and_on_the_diagonal), level)
+
+
+def r2_of(square_error: Estimate, outcome: Cases) -> Estimate | None:
     """1 - square error / variance of the outcome; None where the outcome does not vary.
 
     Both are estimated, from the same records. Records far out usually add to both, so that taking the two
     errors for independent, on the scale of logarithms, errs on the wide side.
     """
-    middles = (np.arange(len(outcome)) + 0.5) * 2 / len(outcome) - 1
-    mean, variance, _ = curve.moments_of(outcome, middles)
+    middles = (np.arange(outcome.counts.size) + 0.5) * 2 / outcome.counts.size - 1
+    mean, variance, _ = curve.moments_of(outcome.counts, middles)
     if variance <= 1e-12 or square_error.value <= 0:
         return None
-    of_variance = _mean_of(outcome, (middles - mean) ** 2)
+    of_variance = cases.mean(outcome, lambda _: (middles - mean) ** 2)
     ratio = square_error.value / variance
     bounds = []
     for error, against in ((square_error.high, of_variance.low), (square_error.low, of_variance.high)):
@@ -137,20 +151,50 @@ def residual_values(bins: int) -> Array:
     return (np.arange(bins) + 0.5) * 4 / bins - 2
 
 
-def macro_f1(confusion: Array, level: float = intervals.LEVEL) -> Estimate:
-    """The mean F1 of the classes, over (outcome, predicted) counts; one neither seen nor predicted counts 0.
+def macro_f1(confusion: Cases, level: float = intervals.LEVEL) -> Estimate:
+    """The mean F1 of the classes, over (outcome, predicted) cases; one neither seen nor predicted counts 0.
 
     Its interval follows from how much each record moves it.
     """
-    hits = np.diagonal(confusion).astype(float)
-    total = np.maximum(confusion.sum(axis=1) + confusion.sum(axis=0), 1)
-    value, n = float((2 * hits / total).mean()), int(confusion.sum())
+    e = confusion.effective(_mean_f1, _mean_f1_variance, level)
+    return intervals.on_log_odds(
+        float(_mean_f1(confusion.counts)), _mean_f1_variance(e), float(e.sum()), confusion.n, level
+    )
+
+
+def _mean_f1(confusion: Array) -> Array:
+    hits, total = _hits_and_total(confusion)
+    return np.asarray((2 * hits / total).mean(axis=-1))
+
+
+def _mean_f1_variance(confusion: Array) -> float:
+    (hits, total), n = _hits_and_total(confusion), float(confusion.sum())
     loss = 2 * hits / total**2
     influence = (np.diag(2 / total) - loss[:, None] - loss[None, :]) / len(hits)
-    variance = float((confusion * influence**2).sum()) * n / (n - 1)
-    return intervals.on_log_odds(value, variance, n, n, level)
+    return float((confusion * influence**2).sum()) * n / (n - 1)
 
 
-def _mean_of(counts: Array, terms: Array) -> Estimate:
-    value, variance, skew = curve.moments_of(counts, terms)
-    return intervals.mean(value, variance, int(counts.sum()), skew=skew)
+def _hits_and_total(confusion: Array) -> tuple[Array, Array]:
+    """For each class, the cases found, and those seen and those predicted together."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(float)
+    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    return hits, np.where(total > 0, total, 1)
+
+
+def _losses(bins: int) -> Array:
+    return np.asarray(-np.log(axes.score_values(bins)))
+
+
+def _wrong_and_right(counts: Array) -> Array:
+    no, yes = curve.selected(counts)
+    return np.stack([no[..., 1] + yes[..., 0], no[..., 0] + yes[..., 1]], axis=-1)
+
+
+def _wrong_and_found(counts: Array) -> Array:
+    no, yes = curve.selected(counts)
+    return np.stack([no[..., 1] + yes[..., 0], yes[..., 1]], axis=-1)
+
+
+def _off_and_on_the_diagonal(confusion: Array) -> Array:
+    right = np.trace(confusion, axis1=-2, axis2=-1)
+    return np.stack([confusion.sum(axis=(-2, -1)) - right, right], axis=-1)

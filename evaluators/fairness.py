@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators import calibration, discrimination, intervals
+from evaluators import calibration, cases, curve, discrimination, intervals
 from evaluators.base import Context, evaluator, too_few
+from evaluators.cases import Cases
 from evaluators.discrimination import of
 from evaluators.intervals import Estimate, Leveled
 from sandbox.records import Measurement
@@ -31,16 +32,17 @@ GAPS = {
 }
 
 
-@evaluator("groups", version=2, kinds={"binary", "multiclass"})
+@evaluator("groups", version=3, kinds={"binary", "multiclass"})
 def groups(context: Context) -> Iterator[Measurement]:
     binary = context.task.kind == "binary"
     table_name = "scores" if binary else "confusion"
     for column in context.card.groups:
-        table = context.tally[f"{table_name}:{column}"]
+        table = Cases.of(context.tally, f"{table_name}:{column}")
         found: dict[str, list[Leveled]] = {}
-        for label, counts in zip(table.axes[0].labels, table.counts, strict=True):
-            estimates = _binary(counts, context.minimum) if binary else _accuracy(counts, context.minimum)
-            for name, (n, estimate) in estimates.items():
+        for at, label in enumerate(context.tally[f"{table_name}:{column}"].axes[0].labels):
+            of_group = table.group(at)
+            measure = _binary if binary else _accuracy
+            for name, (n, estimate) in measure(of_group, context.minimum).items():
                 if estimate is None:
                     yield too_few(name, n, group=f"{column}={label}")
                 else:
@@ -50,34 +52,58 @@ def groups(context: Context) -> Iterator[Measurement]:
             if len(found.get(name, [])) >= 2:
                 yield of(gap, intervals.worst_gap(found[name]), group=column)
             elif binary == (name != "accuracy"):
-                yield too_few(gap, table.total, group=column)
+                yield too_few(gap, table.n, group=column)
 
 
-def _binary(counts: Array, minimum: int) -> dict[str, tuple[int, Leveled | None]]:
-    half = counts.shape[1] // 2
-    n, (no, yes) = int(counts.sum()), (int(c) for c in counts.sum(axis=1))
-    missed, hits = int(counts[1, :half].sum()), int(counts[1, half:].sum())
-    false_alarms = int(counts[0, half:].sum())
-    return {
-        "outcome_rate": _rate(yes, n, minimum),
-        "selection_rate": _rate(hits + false_alarms, n, minimum),
-        "tpr": _rate(hits, hits + missed, minimum),
-        "fpr": _rate(false_alarms, no, minimum),
-        "ppv": _rate(hits, hits + false_alarms, minimum),
-        "auc": (n, partial(_auc, counts) if min(no, yes) >= minimum else None),
-        "calibration_bias": (n, partial(calibration.bias, counts) if n >= minimum else None),
+def _binary(scores: Cases, minimum: int) -> dict[str, tuple[int, Leveled | None]]:
+    auc, bias = discrimination.auc_of(scores, minimum), scores.units >= minimum
+    return {name: _rate(scores.part(cells), minimum) for name, cells in _RATES.items()} | {
+        "auc": (scores.n, partial(_auc, scores) if auc else None),
+        "calibration_bias": (scores.n, partial(calibration.bias, scores) if bias else None),
     }
 
 
-def _accuracy(confusion: Array, minimum: int) -> dict[str, tuple[int, Leveled | None]]:
-    return {"accuracy": _rate(int(np.trace(confusion)), int(confusion.sum()), minimum)}
+def _accuracy(confusion: Cases, minimum: int) -> dict[str, tuple[int, Leveled | None]]:
+    enough = confusion.units >= minimum
+    return {"accuracy": (confusion.n, partial(discrimination.accuracy_of, confusion) if enough else None)}
 
 
-def _rate(cases: int, n: int, minimum: int) -> tuple[int, Leveled | None]:
-    return n, partial(intervals.rate, cases, n) if n >= minimum else None
+def _rate(cells: Cases, minimum: int) -> tuple[int, Leveled | None]:
+    return cells.n, partial(cases.rate, cells) if cells.units >= minimum else None
 
 
-def _auc(counts: Array, level: float) -> Estimate:
-    estimate = discrimination.auc_of(counts, 0, level)
+def _auc(scores: Cases, level: float) -> Estimate:
+    estimate = discrimination.auc_of(scores, 0, level)
     assert estimate is not None  # the caller looked
     return estimate
+
+
+def _outcomes(counts: Array) -> Array:
+    return np.asarray(counts.sum(axis=-1))
+
+
+def _selections(counts: Array) -> Array:
+    no, yes = curve.selected(counts)
+    return no + yes
+
+
+def _of_negatives(counts: Array) -> Array:
+    return curve.selected(counts)[0]
+
+
+def _of_positives(counts: Array) -> Array:
+    return curve.selected(counts)[1]
+
+
+def _of_selected(counts: Array) -> Array:
+    return np.stack([side[..., 1] for side in curve.selected(counts)], axis=-1)
+
+
+_RATES = {
+    "outcome_rate": _outcomes,
+    "selection_rate": _selections,
+    "tpr": _of_positives,
+    "fpr": _of_negatives,
+    "ppv": _of_selected,
+}
+"""The cells (did not, did) that each rate is the share of."""

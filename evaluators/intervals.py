@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 LEVEL = 0.95
+_MOST_ODDS = 700.0  # exp of more than 709 is no double
 _EDGE = 1e-9  # an AUC of exactly 1 (or 0) is itself a root; the bound we want lies before it
 
 
@@ -95,7 +96,8 @@ def on_log_odds(value: float, variance: float, df: float, n: int, level: float =
     if not 0 < value < 1 or df <= 1:
         return Estimate(value, value, value, n)
     eta, half = math.log(value / (1 - value)), t_of(level, df - 1) * math.sqrt(variance)
-    low, high = (1 / (1 + math.exp(-(eta + side * half / (value * (1 - value))))) for side in (-1, 1))
+    reach = half / (value * (1 - value))
+    low, high = (1 / (1 + math.exp(min(-(eta + side * reach), _MOST_ODDS))) for side in (-1, 1))
     return Estimate(value, low, high, n)
 
 
@@ -137,9 +139,8 @@ def mean(value: float, variance: float, n: float, level: float = LEVEL, skew: fl
     return Estimate(value, low, high, round(n))
 
 
-def f1(true_positives: float, wrong: float, n: int, level: float = LEVEL) -> Estimate:
-    """F1 = 2J / (1 + J), with J = TP / (TP + FP + FN) a plain share, so its exact interval carries over."""
-    share = rate(true_positives, true_positives + wrong, level)
+def f1(share: Estimate, n: int) -> Estimate:
+    """F1 = 2J / (1 + J), with J = TP / (TP + FP + FN) a plain share, so that share's interval carries over."""
     value, low, high = (2 * j / (1 + j) for j in (share.value, share.low, share.high))
     return Estimate(value, low, high, n)
 

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from sandbox.catalogue import vectors
 from sandbox.catalogue.card import Card
-from sandbox.tally import Axis, Counts, Table
+from sandbox.tally import Axis, Counts
 
 WEIGHT_STEPS = 65_536
 REPLICATES = 64
 REPLICATE_AXIS = Axis("replicate", tuple(str(number) for number in range(REPLICATES)))
 
-Metric = Callable[[NDArray[Any]], float]
+Metric = Callable[[NDArray[Any]], NDArray[Any]]
+"""From counts (..., cells) to a value for each of the leading axes."""
 
 
 def clustered(card: Card) -> bool:
@@ -68,15 +69,35 @@ def replicates(table: pa.Table, card: Card) -> NDArray[np.int64] | None:
     return places[encoded.indices.to_numpy(zero_copy_only=False)] if len(names) else np.zeros(0, np.int64)
 
 
-def jackknife(table: Table, metric: Metric) -> tuple[float, float, int]:
-    """The metric of a table whose first axis is the replicates, its standard error between units, and the
-    degrees of freedom of that error; the error is NaN where fewer than two replicates hold anything, or
-    where the metric is not defined without one of them."""
-    held = [counts for counts in table.counts if counts.any()]
-    whole = table.counts.sum(axis=0)
-    value = metric(whole)
-    if len(held) < 2:
-        return value, math.nan, 0
-    without = np.array([metric(whole - counts) for counts in held], float)
-    spread = float(np.sum((without - without.mean()) ** 2))
-    return value, math.sqrt((len(held) - 1) / len(held) * spread), len(held) - 1
+def jackknife(replicates: NDArray[Any], metric: Metric) -> tuple[float, float]:
+    """A metric's standard error between units, from counts (replicates x cells), and its degrees of freedom.
+
+    Those are Satterthwaite's (1946), from the fourth moment of what the replicates do: where a few of them do
+    it all, because they hold the few cases there are or weigh most, the error is no surer than those few.
+    The error is NaN where fewer than two replicates hold anything, or where the metric is not defined
+    without one of them.
+    """
+    moved = deviations(replicates, metric)
+    variance = float((moved**2).sum())
+    if len(moved) < 2 or not variance > 0:
+        return (0.0 if variance == 0 and len(moved) > 1 else math.nan), 1.0
+    uneven = float((moved**4).sum()) / variance**2 - 1 / len(moved)
+    most = len(moved) - 1.0
+    return math.sqrt(variance), min(max(2 / uneven, 1.0), most) if uneven > 0 else most
+
+
+def deviations(replicates: NDArray[Any], metric: Metric) -> NDArray[Any]:
+    """How far each replicate that holds anything moves a metric (held x the metric's own axes), scaled so
+    that the products of these sum to its variances between units."""
+    held = replicates[replicates.any(axis=tuple(range(1, replicates.ndim)))]
+    if not len(held):
+        return np.empty(0)
+    without = np.asarray(metric(replicates.sum(axis=0) - held), float)
+    return np.asarray(without - without.mean(axis=0)) * math.sqrt((len(held) - 1) / len(held))
+
+
+def effective(totals: NDArray[Any]) -> float:
+    """How many units of equal weight tell as much as these, by what each of the replicates weighs altogether:
+    (sum of weights)^2 / sum of squares over units, each unit in a replicate by chance (Kish 1965)."""
+    squares = float(((totals - totals.mean()) ** 2).sum()) / (1 - 1 / len(totals))
+    return float(totals.sum()) ** 2 / squares if squares > 0 else float(np.count_nonzero(totals))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluators import curve, discrimination
+from evaluators.cases import Cases
 from evaluators.change import Check, mean_evidence, share_evidence
 from evaluators.policy import Monitoring
 from simulations.worlds import scored
@@ -99,7 +100,7 @@ def _estimates(what: str, rng: np.random.Generator, sizes: list[int]) -> Iterato
     for n in sizes:
         counts = _draw(cells, n, rng)
         if what == "AUC":
-            estimate = discrimination.auc_of(counts, 1)
+            estimate = discrimination.auc_of(Cases.plain(counts), 1)
             assert estimate is not None
             yield Check(estimate.value, n, ((estimate.high - estimate.low) / 3.92) ** 2)
         else:

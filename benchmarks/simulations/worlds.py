@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from evaluators import axes, calibration, curve, discrimination, drift, intervals, noisy
+from evaluators.cases import Cases, mean
 from evaluators.intervals import Estimate
 
 BINS = 1024
@@ -62,11 +63,11 @@ def scored(base: float, spread: float, off: float, bins: int = BINS) -> Any:
 
 def _binary_worlds() -> Iterator[World]:
     makers: dict[str, tuple[Callable[[Any], Any], Maker]] = {
-        "auc": (curve.auc, lambda c, g: discrimination.auc_of(c, 10)),
+        "auc": (curve.auc, lambda c, g: discrimination.auc_of(Cases.plain(c), 10)),
         "average precision": (curve.average_precision, lambda c, g: _enough(c, discrimination.average_precision_of)),
-        "log loss": (curve.log_loss, lambda c, g: discrimination.loss_of(c, "log_loss")),
-        "brier": (curve.brier, lambda c, g: discrimination.loss_of(c, "brier")),
-        "bias": (curve.calibration_bias, lambda c, g: calibration.bias(c)),
+        "log loss": (curve.log_loss, lambda c, g: discrimination.loss_of(Cases.plain(c), "log_loss")),
+        "brier": (curve.brier, lambda c, g: discrimination.loss_of(Cases.plain(c), "brier")),
+        "bias": (curve.calibration_bias, lambda c, g: calibration.bias(Cases.plain(c))),
         "slope": (_slope, lambda c, g: _enough(c, calibration.slope_of)),
         "f1": (curve.f1, lambda c, g: _f1(c)),
     }  # fmt: skip
@@ -96,7 +97,7 @@ def _multiclass_worlds() -> Iterator[World]:
         cells = shares[:, None] * ((1 - right) / 2 + np.eye(3) * (right - (1 - right) / 2))
         hits = 2 * np.diag(cells) / (cells.sum(axis=0) + cells.sum(axis=1))
         yield World(f"right={right} n={n}", cells, n, {
-            "macro f1": (float(hits.mean()), lambda c, g: discrimination.macro_f1(c)),
+            "macro f1": (float(hits.mean()), lambda c, g: discrimination.macro_f1(Cases.plain(c))),
         })  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def _regression_worlds() -> Iterator[World]:
         yield World(f"error={error} {shape} n={n}", cells, n, {
             "mae": (float((cells * np.abs(off)).sum()), lambda c, g: _errors(c, np.abs)),
             "rmse": (square**0.5, lambda c, g: _root(c)),
-            "r2": (1 - square / variance, lambda c, g: discrimination.r2_of(_errors(c, np.square), c.sum(axis=1))),
+            "r2": (1 - square / variance, lambda c, g: _r2(c)),
             "regression bias": (float((cells * off).sum()), lambda c, g: _errors(c, np.asarray)),
         })  # fmt: skip
 
@@ -133,24 +134,22 @@ def _histogram_worlds() -> Iterator[World]:
         yield World(f"reference={reference} n={n} moved={moved}", p, n, {"distance": (moved, maker)})
 
 
-def _enough(counts: Any, make: Callable[[Any], Estimate | None]) -> Estimate | None:
-    return make(counts) if counts.sum(axis=1).min() >= 10 else None
+def _enough(counts: Any, make: Callable[[Cases], Estimate | None]) -> Estimate | None:
+    return make(Cases.plain(counts)) if counts.sum(axis=1).min() >= 10 else None
 
 
 def _f1(counts: Any) -> Estimate | None:
-    half = counts.shape[1] // 2
-    hits, wrong = int(counts[1, half:].sum()), int(counts[0, half:].sum() + counts[1, :half].sum())
-    return intervals.f1(hits, wrong, int(counts.sum())) if hits + wrong >= 10 else None
+    return discrimination.f1_of(Cases.plain(counts), 10)
 
 
 def _slope(cells: Any) -> float:
-    estimate = calibration.slope_of(cells * 1e6)
+    estimate = calibration.slope_of(Cases.plain(cells * 1e6))
     assert estimate is not None
     return estimate.value
 
 
 def _ece(counts: Any, rng: np.random.Generator) -> Estimate:
-    return calibration._ece(calibration._tenths(counts), counts, rng)
+    return calibration._ece(calibration._tenths(counts), Cases.plain(counts), rng)
 
 
 def _true_ece(cells: Any) -> float:
@@ -165,8 +164,12 @@ def _noisy(name: str, sigma: float, counts: Any, _: np.random.Generator) -> Esti
 
 
 def _errors(counts: Any, of: Callable[[Any], Any]) -> Estimate:
-    off = discrimination.residual_values(BINS)
-    return discrimination._mean_of(counts.sum(axis=0), of(off))
+    residual = Cases.plain(counts.sum(axis=0))
+    return mean(residual, lambda bins: of(discrimination.residual_values(bins)))
+
+
+def _r2(counts: Any) -> Estimate | None:
+    return discrimination.r2_of(_errors(counts, np.square), Cases.plain(counts.sum(axis=1)))
 
 
 def _root(counts: Any) -> Estimate:

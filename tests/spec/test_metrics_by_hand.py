@@ -16,6 +16,7 @@ import pytest
 from evaluators import calibration, coarse, curve, discrimination, drift, intervals
 from evaluators.axes import score_axis, score_positions, score_values
 from evaluators.base import Context
+from evaluators.cases import Cases
 from sandbox.tally import Axis, Table, Tally
 
 HAND = np.array([[30, 10], [10, 50]])
@@ -148,7 +149,7 @@ def test_the_calibration_slope_equals_an_unpenalised_logistic_regression(scored)
     score, outcome = scored
     logit = np.log(score / (1 - score))[:, None]
     fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logit, outcome)
-    found = calibration.slope_of(counted(score, outcome))
+    found = calibration.slope_of(Cases.plain(counted(score, outcome)))
     assert found.value == pytest.approx(fitted.coef_[0, 0], abs=1e-4)
     assert found.low < found.value < found.high
 

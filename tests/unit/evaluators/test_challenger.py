@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.exc import DatabaseError
 
 from evaluators import challenger, harness
+from evaluators.cases import Cases
 from evaluators.intervals import difference
 from evaluators.tallies import Tallies
 from sandbox.errors import Refused
@@ -128,7 +129,7 @@ def test_the_paired_interval_holds_and_is_much_narrower_than_the_unpaired():
         joint = np.zeros((2, 64, 64), int)
         np.add.at(joint, (yes, a, b), 1)
         paired = challenger.paired_auc(joint)
-        apart = difference(auc_of(joint.sum(axis=2), 1), auc_of(joint.sum(axis=1), 1))
+        apart = difference(*(auc_of(Cases.plain(joint.sum(axis=at)), 1) for at in (2, 1)))
         assert paired.value == pytest.approx(apart.value, abs=1e-12)
         held.append(paired.low <= 0 <= paired.high)
         widths.append((paired.high - paired.low) / (apart.high - apart.low))

@@ -6,6 +6,7 @@ import pytest
 from evaluators import calibration, coarse, curve, drift, intervals
 from evaluators.axes import score_positions
 from evaluators.base import stream
+from evaluators.cases import Cases
 from evaluators.noisy import Counts, _binary
 
 ROUNDS = 400
@@ -45,13 +46,13 @@ def test_auc_intervals_cover(world):
 
 def test_calibration_bias_intervals_cover(world):
     (base, slope), _, rng = world
-    made = [calibration.bias(counts(*population(200, base, slope, rng))) for _ in range(ROUNDS)]
+    made = [calibration.bias(Cases.plain(counts(*population(200, base, slope, rng)))) for _ in range(ROUNDS)]
     assert covered(made, 0.0) >= AT_LEAST
 
 
 def test_calibration_slope_intervals_cover(world):
     (base, slope), _, rng = world
-    made = [calibration.slope_of(counts(*population(800, base, slope, rng))) for _ in range(150)]
+    made = [calibration.slope_of(Cases.plain(counts(*population(800, base, slope, rng)))) for _ in range(150)]
     assert covered(made, 1.0) >= AT_LEAST - 0.02
 
 
@@ -151,6 +152,6 @@ def test_calibrated_scores_have_an_expected_calibration_error_near_zero():
     found = []
     for round_ in range(60):
         c = counts(*population(500, -1.0, 1.2, rng))
-        found.append(calibration._ece(calibration._tenths(c), c, stream(round_)))
+        found.append(calibration._ece(calibration._tenths(c), Cases.plain(c), stream(round_)))
     assert np.mean([e.low == 0 for e in found]) >= 0.9
     assert np.mean([e.value for e in found]) < 0.02

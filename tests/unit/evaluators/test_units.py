@@ -165,9 +165,8 @@ def test_the_standard_error_counts_people_not_records():
         card = CARD.model_copy(update={"weight": None})
         where = units.replicates(pa.table({"person": np.repeat(names, 10)}), card)
         table = Table.count([units.REPLICATE_AXIS, axis], where, np.repeat(outcome, 10).astype(np.int64))
-        value, error, freedom = units.jackknife(table, lambda c: float(c[1] / c.sum()))
-        assert value == pytest.approx(outcome.mean())
-        assert freedom == units.REPLICATES - 1
+        error, freedom = units.jackknife(table.counts, lambda c: c[..., 1] / c.sum(axis=-1))
+        assert 25 < freedom <= units.REPLICATES - 1
         ratios.append(error / math.sqrt(0.3 * 0.7 / n))
     assert 0.9 < np.mean(ratios) < 1.1
 

@@ -1,0 +1,76 @@
+"""Weighted and clustered figures, on tables a reader can check by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from evaluators import cases, curve, intervals, units
+from evaluators.cases import Cases
+from sandbox.tally import Axis, Table, Tally
+from tests.spec.test_metrics_by_hand import HAND
+
+#                    below 0.5   above 0.5          a record there weighs      so that they weigh
+# did not happen         30          10                 1         3                 30        30
+# happened               10          50                 2         1                 20        50
+WEIGHED = HAND * [[1, 3], [2, 1]]
+
+BY_HAND = {
+    # of 70 x 60 pairs, 50 x 30 are ranked rightly and 20 x 30 + 50 x 30 are tied
+    "auc": (1500 + 2100 / 2) / 4200,
+    # above 0.5: precision 50/80 at recall 50/70; all: precision 70/130 for the other 20/70
+    "average_precision": 50 / 70 * 50 / 80 + 20 / 70 * 70 / 130,
+    "accuracy": 80 / 130,
+    "f1": 2 * 50 / (2 * 50 + 30 + 20),
+    "outcome_rate": 70 / 130,
+    "selection_rate": 80 / 130,
+    "tpr": 50 / 70,
+    "fpr": 30 / 60,
+    "ppv": 50 / 80,
+    # mean prediction (50 x 0.25 + 80 x 0.75) / 130, less 70/130
+    "calibration_bias": 72.5 / 130 - 70 / 130,
+    "brier": (80 * 0.0625 + 50 * 0.5625) / 130,
+    "log_loss": -(80 * math.log(0.75) + 50 * math.log(0.25)) / 130,
+}
+
+
+@pytest.mark.parametrize("name", curve.METRICS)
+def test_a_weighted_metric_is_that_of_the_population_the_weights_stand_for(name):
+    outcome, score = Axis("outcome", ("no", "yes")), Axis("score", ("low", "high"))
+    tables = {"scores": Table((outcome, score), HAND), "weighted:scores": Table((outcome, score), WEIGHED)}
+    scores = Cases.of(Tally(tables), "scores")
+    assert float(curve.METRICS[name](scores.counts)) == pytest.approx(BY_HAND[name], abs=1e-12)
+    assert scores.n == 100  # records, not weight
+
+
+EIGHT_PEOPLE = np.array([[2, 0], [0, 2]] * 4)
+"""Eight people with two records each; of half of them both records happened, of the others neither."""
+
+
+def test_the_standard_error_of_eight_people_by_hand():
+    # without one of them the rate is 8/14 or 6/14, each 1/14 from their mean: 7/8 x 8 x (1/14)^2 = 1/28
+    error, freedom = units.jackknife(EIGHT_PEOPLE, lambda c: c[..., 1] / c.sum(axis=-1))
+    assert error**2 == pytest.approx(1 / 28)
+    assert freedom == 7
+
+
+def test_sixteen_records_of_eight_people_tell_as_much_as_seven_less_what_their_variance_is_unsure():
+    records = EIGHT_PEOPLE.sum(axis=0)
+    people = Cases(records, records, EIGHT_PEOPLE)
+    # 16 independent records would give 0.25 / 16 = 1/64; 1/28 is that of 7.
+    # A variance known to 7 degrees of freedom and not to 15 makes it fewer.
+    surer = intervals.t_of(0.95, 15) / intervals.t_of(0.95, 7)
+    expected, estimate = intervals.rate(3.5 * surer**2, 7 * surer**2), cases.rate(people)
+    assert 0.7 < surer**2 < 0.9
+    assert (estimate.value, estimate.n, people.units) == (0.5, 16, 8)
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_where_nothing_varies_every_person_counts_once():
+    nobody = np.array([[5, 0]] * 40 + [[0, 0]] * 24)
+    people = Cases(nobody.sum(axis=0), nobody.sum(axis=0), nobody)
+    # 40 of 64 replicates hold 5 records: sum of squares 40 x 25 less 200^2 / 64, over 63/64
+    effective = 200**2 / ((1000 - 200**2 / 64) * 64 / 63)
+    assert effective == pytest.approx(105)  # replicates this even speak for more people than 40
+    expected = intervals.rate(0.0, 105.0)
+    assert cases.rate(people).high == pytest.approx(expected.high)
