@@ -14,6 +14,15 @@ HEADLINE: dict[str, tuple[str, str]] = {
 }
 """For each kind of task: the measure a model is judged by, and the gap between groups in it."""
 
+_WORSE: tuple[tuple[str, str, Unit], ...] = (
+    ("flips", "Decisions that flip", "share"),
+    ("auc_fall", "AUC lost", "score"),
+    ("accuracy_fall", "Accuracy lost", "share"),
+    ("shift", "Prediction moves by", "score"),
+    ("rmse_rise", "Root mean square error more", "score"),
+)
+_HOW = {"missing": "input missing", "noise": "noise of 5 % of its range", "swap": "another category"}
+
 WORDS: dict[str, tuple[str, Unit]] = {
     "auc": ("AUC", "score"),
     "accuracy": ("Accuracy", "share"),
@@ -35,6 +44,11 @@ WORDS: dict[str, tuple[str, Unit]] = {
     "ppv": ("Precision", "share"),
     "score_distance": ("Scores", "score"),
     "outcome_distance": ("Outcomes", "score"),
+    **{
+        f"{name}_{change}": (f"{words}, {how}", unit)
+        for name, words, unit in _WORSE
+        for change, how in _HOW.items()
+    },
 }
 """What a measure is called on the pages, and how its values are written."""
 

@@ -5,7 +5,9 @@ import pytest
 from evaluators import base
 from evaluators.base import Context, Evaluator, evaluator
 from evaluators.catalogue import all_evaluators, evaluators_for
+from evaluators.counting import EVERYDAY, builder_of, count_batches
 from sandbox.records import Measurement
+from sandbox.tally import Tally
 
 
 def measured(*measurements):
@@ -60,9 +62,13 @@ def test_every_evaluator_answers_for_waves_of_any_size(card, scorer, people, kin
     encoding = Encoding(card, name)
     scorer.encoding = encoding
 
+    builders = [EVERYDAY, *(b for e in evaluators_for(kind) if (b := builder_of(e)))]
+
     def tally(n, seed):
         (batch,) = scoring.score([people(n, seed=seed)], scorer, encoding)
-        return scoring.count(batch)
+        made = count_batches([batch], builders, n, f"{kind} {seed}")
+        assert not [each for each in made if isinstance(each, Exception)]
+        return Tally({name: table for each in made for name, table in each.tables.items()})
 
     now = Context(tally(rows, 2), card, card.task(name), tally(3000, 1), "key")
     for each in evaluators_for(kind):

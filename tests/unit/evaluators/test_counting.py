@@ -1,0 +1,75 @@
+"""A sample is bounded, random, the same again, and one record of a person; a question is asked of a bounded number."""
+
+import numpy as np
+import pytest
+
+from evaluators import robustness, scoring
+from evaluators.counting import Builder, count_batches
+from sandbox.catalogue.card import Card
+from sandbox.catalogue.encoding import Encoding
+from sandbox.tally import Axis, Table, Tally
+from tests.unit.evaluators.conftest import AgeScorer, card_document
+
+
+def who(seen):
+    """A builder's count that notes whom it was given."""
+
+    def count(batch):
+        seen.append(batch)
+        return Tally({"who": Table.count([Axis("one", ("all",))], np.zeros(len(batch.said), int))})
+
+    return count
+
+
+def batches(encoding, table, size):
+    parts = [table.slice(start, size) for start in range(0, table.num_rows, size)]
+    return list(scoring.score(parts, AgeScorer(encoding), encoding))
+
+
+@pytest.mark.parametrize(("rows", "share"), [(0, 1), (100, 1), (101, 0.5), (200, 0.5), (201, 0.25)])
+def test_the_share_is_the_largest_power_of_a_half_that_leaves_as_many_as_wanted(rows, share):
+    assert Builder("x", 1, scoring.count, sample=100).share(rows) == share
+    assert Builder("x", 1, scoring.count).share(rows) == 1
+
+
+def test_a_sample_is_random_the_same_again_and_counted_once_for_all_batches(card, people):
+    encoding, table, seen = Encoding(card, "fell"), people(4000), []
+    builder = Builder("x", 1, who(seen), sample=1000)
+    for key in ("k", "k", "l"):
+        (made,) = count_batches(batches(encoding, table, 700), [builder], 4000, key)
+        assert 900 < made["who"].total < 1100
+    first, again, other = (set(batch.table.column("person").to_pylist()) for batch in seen)
+    assert first == again != other
+    in_turn = [at for at, name in enumerate(table.column("person").to_pylist()) if name in first]
+    assert np.histogram(in_turn, 4, (0, 4000))[0].min() > 180  # from everywhere in the file
+    (batch, *_) = seen
+    assert len(batch.outcome) == batch.labelled.sum()
+    assert np.array_equal(batch.outcome, encoding.target(batch.table))
+    assert np.array_equal(batch.said, AgeScorer(encoding).probabilities(batch.features))
+
+
+def test_of_a_person_with_several_records_one_is_taken(people):
+    card = Card.from_json(card_document(max_rows_per_unit=5))
+    encoding, table, seen = Encoding(card, "fell"), people(600), []
+    names = [f"p{at // 3}" for at in range(600)]
+    several = table.set_column(table.column_names.index("person"), "person", [names])
+    count_batches(batches(encoding, several, 600), [Builder("x", 1, who(seen), sample=1000)], 600, "k")
+    (batch,) = seen
+    taken = batch.table.column("person").to_pylist()
+    assert len(taken) == len(set(taken)) == 200
+
+
+def test_asking_again_is_bounded_however_many_records_and_columns(card, people):
+    class Counts(AgeScorer):
+        asked = 0
+
+        def probabilities(self, features):
+            Counts.asked += len(features["numbers"])
+            return super().probabilities(features)
+
+    encoding = Encoding(card, "fell")
+    parts = list(scoring.score([people(9000)], Counts(encoding), encoding))
+    Counts.asked = 0
+    builder = Builder("robustness", 1, robustness.count, sample=robustness.SAMPLE)
+    count_batches(parts, [builder], 9000, "k")
+    assert 0 < Counts.asked <= 1.1 * robustness.SAMPLE * robustness.COLUMNS * 2
