@@ -44,6 +44,9 @@ WORDS: dict[str, tuple[str, Unit]] = {
     "ppv": ("Precision", "share"),
     "score_distance": ("Scores", "score"),
     "outcome_distance": ("Outcomes", "score"),
+    "version_flips": ("Decisions that differ", "share"),
+    "version_shift": ("Answers lie apart by", "score"),
+    "version_ranks": ("Rank correlation", "score"),
     **{
         f"{name}_{change}": (f"{words}, {how}", unit)
         for name, words, unit in _WORSE
