@@ -11,11 +11,13 @@ MINUS = "−"
 
 
 def value(number: float | None, unit: Unit = "score") -> str:
-    """0.757, 75.7 % or 12,345; a dash where there is none."""
+    """0.757, 75.7 %, 12,345, or 0.0123 and 12,300 (an amount); a dash where there is none."""
     if number is None:
         return NOTHING
     if unit == "number":
         return f"{number:,.0f}"
+    if unit == "amount":
+        return f"{float(f'{number:.3g}'):,.10g}"
     text = f"{number * 100:.1f} %" if unit == "share" else f"{number:.3f}"
     return _signed(text)
 

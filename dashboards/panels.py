@@ -8,8 +8,8 @@ from typing import Literal
 
 from sandbox.lifecycle import FindingState, JobState, Standing, Verdict, WaveState
 
-Unit = Literal["score", "share", "number"]
-"""How a value is written: 0.757, 75.7 %, or 12,345."""
+Unit = Literal["score", "share", "number", "amount"]
+"""How a value is written: 0.757, 75.7 %, 12,345, or in three digits whatever its size: 0.0123, 12,300."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ import numpy as np
 
 from evaluators.origins import Origin
 from sandbox.records import Measurement
+from sandbox.settings import Evaluation as Settings
 from sandbox.tally import Tally
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class Context:
 
     `reference` is None when this wave is itself the reference. `earlier` holds the waves before this one, the
     last first, without the reference. `tally` and `reference` hold the everyday tables and the evaluator's own;
-    `origin` is where the model comes from. `key` names the pair by its digests;
-    random numbers come from `rng`, which is a function of the key, so a result can be made again.
+    `origin` is where the model comes from, `settings` what this installation sets for evaluations. `key` names the
+    pair by its digests; random numbers come from `rng`, which is a function of the key, so a result can be made again.
     """
 
     tally: Tally
@@ -58,6 +59,7 @@ class Context:
     minimum: int = MINIMUM_CASES
     earlier: tuple[Tally, ...] = ()
     origin: Origin = field(default_factory=Origin)
+    settings: Settings = field(default_factory=Settings)
 
     def rng(self, *purpose: object) -> np.random.Generator:
         """The random stream for one purpose; the same key and purpose give the same numbers."""

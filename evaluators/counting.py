@@ -119,7 +119,9 @@ def _joined(some: Sequence[Batch]) -> Batch:
         if getattr(first, name) is not None
     }
     features = {n: np.concatenate([b.features[n] for b in some if b.features]) for n in first.features}
-    return replace(first, table=pa.concat_tables([b.table for b in some]), features=features, **joined)
+    seconds = sum(batch.seconds for batch in some)
+    table = pa.concat_tables([batch.table for batch in some])
+    return replace(first, table=table, features=features, seconds=seconds, **joined)
 
 
 @cache

@@ -79,7 +79,7 @@ def evaluate_pair(
     """Does what is left of one model version on one wave; raises Later for trouble with this machine."""
     try:
         run_first(store, tallies, pair.wave, by)
-        made, headline = _do(store, tallies, policy, pair, by, progress)
+        made, headline = _do(store, settings, tallies, policy, pair, by, progress)
     except OF_THE_MACHINE as error:
         raise Later(_postpone(store, pair, error, by)) from None
     _mirror(store, settings, pair, headline)
@@ -121,10 +121,16 @@ def job_key(arguments: Json) -> str:
 
 
 def _do(
-    store: Store, tallies: Tallies, policy: Policy, pair: Pair, by: str, progress: Progress
+    store: Store,
+    settings: Settings,
+    tallies: Tallies,
+    policy: Policy,
+    pair: Pair,
+    by: str,
+    progress: Progress,
 ) -> tuple[list[Evaluation], dict[str, float]]:
     progress(0, len(pair.evaluators), "counting")
-    seen, failure = _seen(store, tallies, pair)
+    seen, failure = _seen(store, settings, tallies, pair)
     is_reference = pair.wave.id == pair.reference.id
     done, headline = [], dict[str, float]()
     for number, evaluator in enumerate(pair.evaluators):
@@ -180,7 +186,7 @@ def _both(everyday: Tally, own: Tally | Exception) -> Tally:
     return Tally({**everyday.tables, **own.tables})
 
 
-def _seen(store: Store, tallies: Tallies, pair: Pair) -> tuple[_Seen | None, str]:
+def _seen(store: Store, settings: Settings, tallies: Tallies, pair: Pair) -> tuple[_Seen | None, str]:
     """What the evaluators see, or the code of what the model did wrong."""
     version = pair.model_version
     encoding = tallies.encoding(version.dataset, version.task)
@@ -207,7 +213,9 @@ def _seen(store: Store, tallies: Tallies, pair: Pair) -> tuple[_Seen | None, str
     if pair.wave.id == pair.reference.id:
         return _Seen(at_first, at_first, tables), ""
     key, earlier = tally_key(version, pair.wave, encoding), tuple(_earlier(tallies, pair))
-    now = Context(tally, card, task, reference, key, earlier=earlier, origin=origin)
+    now = Context(
+        tally, card, task, reference, key, earlier=earlier, origin=origin, settings=settings.evaluation
+    )
     return _Seen(now, at_first, tables), ""
 
 

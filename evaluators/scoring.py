@@ -78,7 +78,7 @@ class Batch:
     before: Scorer | None = None
     """The version before, for who asks for it; None where there is none."""
     seconds: float = 0.0
-    """Of this thread's CPU, for reading and encoding the records and asking the model."""
+    """Of this thread's CPU, for reading and encoding the records and asking the model; of a sample, for all."""
     key: str = ""
     _places: dict[str, Array] = field(default_factory=dict)
 
@@ -110,7 +110,7 @@ class Batch:
             self, table=self.table.take(rows), said=self.said[rows], labelled=self.labelled[rows],
             outcome=self.outcome[kept], weight=None if self.weight is None else self.weight[kept],
             replicate=None if self.replicate is None else self.replicate[kept],
-            features={name: array[rows] for name, array in self.features.items()}, seconds=0.0, _places={},
+            features={name: array[rows] for name, array in self.features.items()}, _places={},
         )  # fmt: skip
 
 

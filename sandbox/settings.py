@@ -43,9 +43,11 @@ class Serving(_Section):
 
 
 class Evaluation(_Section):
-    """`policy` names a TOML file with the limits that turn measurements into findings."""
+    """`policy` names a TOML file with the limits that turn measurements into findings. `watts_a_core` turns
+    CPU seconds into an estimate of energy: what one busy core of this machine draws, memory and cooling included."""
 
     policy: Path = Path("configs/policies/default.toml")
+    watts_a_core: float = Field(default=10.0, gt=0, le=1_000)
 
 
 class Schedule(_Section):

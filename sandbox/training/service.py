@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import traceback
+from time import thread_time
 from typing import TYPE_CHECKING
 
 from sandbox.catalogue import stored
@@ -99,7 +100,7 @@ def _train(
         if progress:
             progress(step, steps)
 
-    submission = store.get(Submission, submission_id)
+    began, submission = thread_time(), store.get(Submission, submission_id)
     if submission.state is SubmissionState.TRAINED:
         return _trained(store, submission)
     incidents.must_have_none_open(store, submission)
@@ -150,7 +151,7 @@ def _train(
                 raise TrainingFailed(run.id, code) from None
             raise
     kept.remove()
-    return _finish(store, run, submission, registered, certificate, person)
+    return _finish(store, run, submission, registered, certificate, person, thread_time() - began)
 
 
 def _finished_by_another(
@@ -301,7 +302,10 @@ def _finish(
     registered: registry.Registered,
     certificate: Json,
     person: Person,
+    seconds: float | None = None,
 ) -> ModelVersion:
+    """`seconds` of this thread's CPU go into the audit log, which stays inside: how long a training took may
+    depend on the records."""
     version = ModelVersion(
         id=f"{submission.model}/{registered.version}",
         model=submission.model,
@@ -321,7 +325,7 @@ def _finish(
         tx.change(
             TrainingRun,
             run.id,
-            Event(person.name, "training.finish", run.id),
+            Event(person.name, "training.finish", run.id, details={"cpu_seconds": seconds}),
             state=RunState.FINISHED,
             certificate=certificate,
             finished_at=store.clock(),
