@@ -81,7 +81,10 @@ class GroupLine:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of one wave: the main measure is drawn with its interval, the others are written."""
+    """The groups of one wave: the main measure is drawn with its interval, the others are written.
+
+    `lines` are the groups of each attribute; `pairs` the few worst groups of two attributes at once.
+    """
 
     wave: str
     main: str
@@ -89,6 +92,7 @@ class Groups:
     lines: tuple[GroupLine, ...]
     gaps: tuple[tuple[str, Point], ...]
     before: tuple[tuple[str, Point], ...] = ()
+    pairs: tuple[GroupLine, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from dashboards.panels import (
 )
 from dashboards.record_graphs import graph_panel
 from dashboards.trends import DRAWN, HEADLINE, SHORT, WORDS, Readings, words_of
+from evaluators.axes import PAIR
 from evaluators.catalogue import all_evaluators
 from evaluators.challenger import told
 from evaluators.monitor import budget
@@ -160,8 +161,11 @@ class _Context:
         return ModelName(version.id, title, version.version, version.standing, question)
 
     def title_of(self, column: str) -> str:
-        named = str(self.card["columns"].get(column, {}).get("title") or "")
-        return named or column.replace("_", " ").capitalize()
+        """What a column is called; of a pair, `a & b`, both."""
+        first, *second = column.split(PAIR, 1)
+        named = str(self.card["columns"].get(first, {}).get("title") or "")
+        named = named or first.replace("_", " ").capitalize()
+        return f"{named}{PAIR}{self.title_of(second[0]).lower()}" if second else named
 
 
 def _panel(
@@ -238,7 +242,8 @@ def _with_floor(trend: Trend, findings: Sequence[FindingLine]) -> Trend:
 
 def _widest_gap(readings: Readings, name: str, limits: tuple[float, ...]) -> tuple[Trend, str]:
     """The trend of the attribute whose groups now lie furthest apart."""
-    trends = {group: readings.trend(name, group=group, limits=limits) for group in readings.groups(name)}
+    columns = [group for group in readings.groups(name) if PAIR not in group]
+    trends = {group: readings.trend(name, group=group, limits=limits) for group in columns}
     latest = {group: t.latest.value for group, t in trends.items() if t.latest and t.latest.value is not None}
     if not latest:
         return Trend(name, WORDS.get(name, (name, "score"))[0], "score", (), limits), ""
@@ -269,18 +274,19 @@ def _groups(context: _Context, readings: Readings, gap_name: str) -> Groups:
     if not readings.waves or not names:
         return Groups("", "", (), (), ())
     last, first = readings.waves[-1], readings.waves[0]
-    lines = []
+    lines, pairs = list[GroupLine](), list[GroupLine]()
     for group in readings.groups(names[0]):
         attribute, _, label = group.partition("=")
         found = {name: readings.point(last, name, group) for name in names}
         measures = {name: point for name, point in found.items() if point is not None}
         if measures:
             n = max(point.n for point in measures.values())
-            lines.append(GroupLine(context.title_of(attribute), label, n, measures))
+            line = GroupLine(context.title_of(attribute), label, n, measures)
+            (pairs if PAIR in attribute else lines).append(line)
     gaps = {wave.id: _gaps(context, readings, wave, gap_name) for wave in (first, last)}
     words = tuple((name, SHORT.get(name, WORDS[name][0]), WORDS[name][1]) for name in names)
     before = gaps[first.id] if first is not last else ()
-    return Groups(last.name, names[0], words, tuple(lines), gaps[last.id], before)
+    return Groups(last.name, names[0], words, tuple(lines), gaps[last.id], before, tuple(pairs))
 
 
 def _gaps(context: _Context, readings: Readings, wave: Wave, name: str) -> tuple[tuple[str, Point], ...]:

@@ -28,6 +28,8 @@ PAIR_SCORE_BINS = 64
 MOST_PAIR_GROUPS = 400
 """A pair of columns with more combinations than this is not counted: hardly any would have enough cases."""
 MISSING, UNKNOWN = "missing", "unknown"
+PAIR = " & "
+"""Between the names of the two columns of a pair, and between their labels."""
 
 Positions = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -163,8 +165,8 @@ def pairs(card: Card) -> tuple[tuple[str, str], ...]:
 
 def pair_axis(first: Axis, second: Axis) -> Axis:
     """One axis `a & b` with a label `x & y` for each combination, the second running faster."""
-    labels = tuple(f"{x} & {y}" for x in first.labels for y in second.labels)
-    return Axis(f"{first.name} & {second.name}", labels)
+    labels = tuple(f"{x}{PAIR}{y}" for x in first.labels for y in second.labels)
+    return Axis(f"{first.name}{PAIR}{second.name}", labels)
 
 
 def _or_missing(values: Floats, low: float, high: float, bins: int) -> Positions:

@@ -163,10 +163,12 @@ def worst_gap(groups: Sequence[Leveled], level: float = LEVEL) -> Estimate:
     if not pairs:
         raise ValueError("a gap needs two groups")
     strict = [group(1 - (1 - level) / pairs) for group in groups]
-    gaps = [difference(a, b) for i, a in enumerate(strict) for b in strict[i + 1 :]]
-    gaps = [g if g.value >= 0 else Estimate(-g.value, -g.high, -g.low, g.n) for g in gaps]
-    low, high = (max(getattr(g, side) for g in gaps) for side in ("low", "high"))
-    return Estimate(max(g.value for g in gaps), max(low, 0.0), high, sum(g.n for g in strict))
+    value, low, high = (np.array([getattr(g, part) for g in strict]) for part in ("value", "low", "high"))
+    a, b = np.nonzero(~np.eye(len(strict), dtype=bool))  # either way round: the gap has no sign
+    gap = value[a] - value[b]  # as `difference`, for all at once
+    least = float((gap - np.hypot(value[a] - low[a], high[b] - value[b])).max())
+    most = float((gap + np.hypot(high[a] - value[a], value[b] - low[b])).max())
+    return Estimate(float(gap.max()), max(least, 0.0), most, sum(g.n for g in strict))
 
 
 def distance(gaps: Array, noise: Array, errors: Array, n: int, level: float = LEVEL) -> Estimate:

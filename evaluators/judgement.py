@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from evaluators.axes import PAIR
 from evaluators.intervals import Estimate
 from evaluators.policy import Kind
 from sandbox.lifecycle import Verdict
@@ -24,7 +25,8 @@ class Occasion:
     titles: Mapping[str, str] = field(default_factory=dict)
 
     def words(self, column: str) -> str:
-        return self.titles.get(column) or column.replace("_", " ")
+        """What a column is called; of a pair, `a & b`, both."""
+        return PAIR.join(self.titles.get(name) or name.replace("_", " ") for name in column.split(PAIR))
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from evaluators import drift_rules, intervals
+from evaluators.axes import PAIR
 from evaluators.judgement import Judgement, Measured, Occasion, between, estimate_of, find
 from evaluators.policy import Policy, above, off_centre
 from sandbox.lifecycle import Verdict
+from sandbox.records import Measurement
 
 __all__ = ["Judgement", "Occasion", "judge"]
 
@@ -97,9 +99,11 @@ def _calibration(policy: Policy, now: Measured, reference: Measured, at: Occasio
 
 
 def _fairness(policy: Policy, now: Measured, reference: Measured, at: Occasion) -> Iterator[Judgement]:
-    limit = policy.fairness.gap
-    name = "auc_gap" if at.kind == "binary" else "accuracy_gap"
-    for after in (m for m in now if m.name == name):
+    """One judgement for each column of groups, and one for all pairs of columns: of the pair furthest apart."""
+    limit, measure = policy.fairness.gap, "auc" if at.kind == "binary" else "accuracy"
+    name = f"{measure}_gap"
+    gaps = [m for m in now if m.name == name]
+    for after in [m for m in gaps if PAIR not in m.group] + _furthest(gaps, limit):
         here, word, column = estimate_of(after), WORDS[name], f"“{at.words(after.group)}”"
         if here is None:
             sentence = f"Wave {at.wave} has too few cases to compare {word} between groups of {column}."
@@ -112,7 +116,7 @@ def _fairness(policy: Policy, now: Measured, reference: Measured, at: Occasion) 
             earlier = f", after {before.value:.3f} in wave {at.reference}"
         moved = (
             f"Between the groups of {column} furthest apart, {word} differed by {here.value:.3f}"
-            f" in wave {at.wave} ({between(here)}){earlier}"
+            f" in wave {at.wave} ({between(here)}){earlier}{_worst(now, measure, after.group)}"
         )
         sentence = {
             Verdict.BEYOND: f"{moved}: beyond the limit of {limit:g}. "
@@ -123,6 +127,21 @@ def _fairness(policy: Policy, now: Measured, reference: Measured, at: Occasion) 
         }[verdict]
         level = policy.fairness.level if verdict is Verdict.BEYOND else "Low"
         yield Judgement("fairness", after.group, verdict, level, sentence, here.value, limit)
+
+
+def _furthest(gaps: Measured, limit: float) -> list[Measurement]:
+    """Of the pairs of columns the one to speak of: surest beyond the limit, else least surely within it."""
+    known = [(m, e) for m in gaps if PAIR in m.group and (e := estimate_of(m))]
+    if not known:
+        return []
+    surest = max(known, key=lambda pair: pair[1].low)
+    return [(surest if surest[1].low > limit else max(known, key=lambda pair: pair[1].high))[0]]
+
+
+def _worst(now: Measured, measure: str, column: str) -> str:
+    """The group the model works worst for, where the figures name it; the public's do not."""
+    named = (m.group for m in now if m.name == f"{measure}_worst" and m.group.startswith(f"{column}="))
+    return "".join(f", lowest for “{group.removeprefix(f'{column}=')}”" for group in named)
 
 
 _RULES: dict[str, Callable[[Policy, Measured, Measured, Occasion], Iterator[Judgement]]] = {

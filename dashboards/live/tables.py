@@ -28,6 +28,7 @@ from dashboards.panels import (
     Listed,
     ListedLine,
     ModelPanel,
+    Point,
     Trend,
 )
 from sandbox.lifecycle import Standing, Verdict
@@ -84,8 +85,20 @@ def groups(panel: Groups) -> Html:
     """Each group on the latest wave; the main measure drawn with its interval."""
     if not panel.lines:
         return tag("p", "No groups were measured.", css="quiet")
-    low, high = _span(panel)
+    parts = [_groups(panel, panel.lines, "Groups on the latest wave")]
+    if "calibration_bias" in {name for name, _, _ in panel.names}:
+        parts.append(tag("p", quiet("Bias: mean prediction minus outcome rate."), css="sub"))
+    if panel.pairs:
+        widest = dict(panel.gaps)
+        first = sorted(panel.pairs, key=lambda line: -_gap_of(widest, line.attribute))
+        summary = f"Two attributes at once: the groups with the lowest {panel.names[0][1]}"
+        parts.append(details(summary, _groups(panel, first, summary)))
+    return join(parts)
+
+
+def _groups(panel: Groups, lines: Sequence[GroupLine], caption: str) -> Html:
     (main, word, unit), *others = panel.names
+    low, high = _span(lines, main)
     heads = [
         "Group",
         Number("Records"),
@@ -95,14 +108,15 @@ def groups(panel: Groups) -> Html:
         *(Number(label) for _, label, _ in others),
     ]
     rows: list[Sequence[object]] = []
-    for attribute in dict.fromkeys(line.attribute for line in panel.lines):
+    for attribute in dict.fromkeys(line.attribute for line in lines):
         rows.append(part(_gap_words(panel, attribute), len(heads)))
-        for line in (line for line in panel.lines if line.attribute == attribute):
+        for line in (line for line in lines if line.attribute == attribute):
             rows.append(_group(line, main, unit, panel, low, high))
-    whole = table(heads, rows, "Groups on the latest wave")
-    if "calibration_bias" not in {name for name, _, _ in panel.names}:
-        return whole
-    return join([whole, tag("p", quiet("Bias: mean prediction minus outcome rate."), css="sub")])
+    return table(heads, rows, caption)
+
+
+def _gap_of(gaps: dict[str, Point], attribute: str) -> float:
+    return (gaps[attribute].value or 0.0) if attribute in gaps else 0.0
 
 
 def drift(panel: ModelPanel) -> Html:
@@ -237,8 +251,8 @@ def _gap_words(panel: Groups, attribute: str) -> str:
     return attribute
 
 
-def _span(panel: Groups) -> tuple[float, float]:
-    points = [p for line in panel.lines if (p := line.measures.get(panel.main)) and p.value is not None]
+def _span(lines: Sequence[GroupLine], main: str) -> tuple[float, float]:
+    points = [p for line in lines if (p := line.measures.get(main)) and p.value is not None]
     ends = [v for p in points for v in (p.value, p.low, p.high) if v is not None]
     return (min(ends), max(ends)) if ends else (0.0, 1.0)
 

@@ -9,6 +9,7 @@ import pytest
 
 from dashboards import views
 from dashboards.judgements import alarm
+from dashboards.live import tables
 from dashboards.panels import DecisionLine
 from sandbox.errors import NotFound
 from sandbox.lifecycle import FindingState, Standing, SubmissionState, Verdict, WaveState
@@ -93,6 +94,23 @@ def test_too_few_cases_are_said_and_never_a_number(made_up):
     (craven,) = [line for line in panel.groups.lines if line.label == "Craven"]
     assert (craven.measures["auc"].value, craven.measures["auc"].status) == (None, "too few")
     assert panel.missing == ("District Craven: AUC (too few cases)",)
+
+
+def test_pairs_of_attributes_are_folded_away_below_the_groups_and_never_head_the_page(made_up):
+    version = made_up.store.get(ModelVersion, CRIME)
+    wave = max(made_up.store.all(Wave, dataset=version.dataset), key=lambda w: w.day)
+    pair = "district & density_quarter"
+    rows = [Measurement("auc_gap", 0.4, 900, 0.2, 0.6, pair)]
+    rows += [Measurement("auc", 0.6 + at / 50, 300, 0.5, 0.7, f"{pair}=Leeds & {at}") for at in range(3)]
+    made_up.evaluation(CRIME, wave.id, "another", rows)
+    panel = views.model(made_up.store, CRIME)
+    assert [line.attribute for line in panel.groups.pairs] == ["District & density quarter"] * 3
+    assert {line.attribute for line in panel.groups.lines} == {"District"}
+    assert panel.gap_of == "district"
+    html = str(tables.groups(panel.groups))
+    assert html.index("Craven") < html.index("<details") < html.index("Leeds &amp; 0")
+    assert "Two attributes at once: the groups with the lowest AUC" in html
+    assert "District &amp; density quarter: widest gap 0.400" in html
 
 
 def test_a_decision_made_after_the_findings_answers_them(made_up):

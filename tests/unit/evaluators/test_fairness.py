@@ -1,0 +1,123 @@
+"""Groups and pairs of groups: which is worst, how far apart they are, and how often that is said in error."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluators import fairness, intervals
+from evaluators.axes import PAIR, pair_axis, score_axis, score_positions
+from evaluators.base import Context, stream
+from evaluators.policy import Policy
+from evaluators.rules import Occasion, judge
+from sandbox.lifecycle import Verdict
+from sandbox.records import Measurement
+from sandbox.tally import Axis, Table, Tally
+from tests.unit.evaluators.test_cases import PLAIN, measured, weighing
+
+SEX, TOWN = Axis("sex", ("f", "m")), Axis("town", ("Leeds", "York", "Hull"))
+COLUMNS = {
+    "sex": SimpleNamespace(kind="category", categories=SEX.labels, open=False, missing=False),
+    "town": SimpleNamespace(kind="category", categories=TOWN.labels, open=False, missing=False),
+}
+CARD = SimpleNamespace(groups=("sex", "town"), columns=COLUMNS)
+
+
+def reported(sex, town, outcome, score):
+    """What `groups` measures of these records, by name and group."""
+    happened, place = Axis("outcome", ("no", "yes")), score_positions(score)
+    both = sex * 3 + town
+    tables = {
+        f"scores:{axis.name}": Table.count([axis, happened, score_axis(bins)], at, outcome, place // (1024 // bins))
+        for axis, at, bins in ((SEX, sex, 256), (TOWN, town, 256), (pair_axis(SEX, TOWN), both, 64))
+    }  # fmt: skip
+    context = Context(Tally(tables), CARD, SimpleNamespace(kind="binary"))
+    return {(m.name, m.group): m for m in fairness.groups(context)}
+
+
+def drawn(rng, n, worse=0.0):
+    """Records of equal groups, but that for women in Hull the score says less by so much."""
+    sex, town, logit = rng.integers(0, 2, n), rng.integers(0, 3, n), rng.normal(size=n) * 1.5
+    outcome = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(int)
+    blurred = np.where((sex == 0) & (town == 2), worse * rng.normal(size=n) * 3 + (1 - worse) * logit, logit)
+    return sex, town, outcome, 1 / (1 + np.exp(-blurred))
+
+
+def test_the_worst_group_of_a_pair_is_named_though_neither_column_shows_it_as_clearly():
+    found = reported(*drawn(stream("pair"), 12_000, worse=1.0))
+    pair = found["auc_gap", "sex & town"]
+    assert ("auc_worst", "sex & town=f & Hull") in found
+    assert found["auc_worst", "sex & town=f & Hull"].value == pytest.approx(0.5, abs=0.06)
+    assert pair.low > 0.2 > found["auc_gap", "sex"].value
+    assert ("auc_worst", "town=Hull") in found
+
+
+def test_of_a_pair_only_the_few_worst_groups_are_measured_one_by_one():
+    found = reported(*drawn(stream("few"), 6000))
+    of_pair = {group for name, group in found if name == "auc" and PAIR in group}
+    assert len(of_pair) == fairness.PAIR_GROUPS
+    shown = max(found["auc", group].value for group in of_pair)
+    assert found["auc_worst", min(of_pair, key=lambda g: found["auc", g].value)].value <= shown
+
+
+def test_equal_groups_are_rarely_said_to_differ_in_any_column_or_pair():
+    """At most 5 waves of 100 say so of any of the gaps in one measure: the error is shared among them all."""
+    rng, wrong, rounds = stream("family"), dict.fromkeys(fairness.GAPS.values(), 0), 120
+    for _ in range(rounds):
+        found = reported(*drawn(rng, 900))
+        for name in wrong:
+            lows = [m.low for (measure, _), m in found.items() if measure == name and m.low is not None]
+            wrong[name] += bool(lows) and max(lows) > 0
+    assert max(wrong.values()) <= 0.05 * rounds + 3 * (rounds * 0.05 * 0.95) ** 0.5, wrong
+
+
+estimates = st.tuples(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3))
+
+
+@given(st.lists(estimates, min_size=2, max_size=8))
+@settings(max_examples=80, deadline=None)
+def test_the_widest_gap_equals_a_loop_over_all_pairs_of_groups(groups):
+    made = [intervals.Estimate(v, v - below, v + above, 10) for v, below, above in groups]
+    gap = intervals.worst_gap([lambda _, e=e: e for e in made])
+    loop = [intervals.difference(a, b) for a in made for b in made if a is not b]
+    assert gap.value == pytest.approx(max(g.value for g in loop), abs=1e-12)
+    assert gap.high == pytest.approx(max(g.high for g in loop), abs=1e-12)
+    assert gap.low == pytest.approx(max(0.0, max(g.low for g in loop)), abs=1e-12)
+    assert gap.low <= gap.value <= gap.high
+
+
+def test_the_measures_of_a_pair_are_those_of_its_records_alone():
+    table = weighing(4000, seed=5)
+    found = measured(PLAIN, "fell", table)
+    worst = [group for name, group, _ in found if name == "tpr" and PAIR in group]
+    frame = table.to_pandas()
+    for group in worst:
+        town, alone = group.split("=")[1].split(PAIR)
+        of = frame[(frame.town == town) & (frame.alone == (alone == "true"))]
+        assert found["outcome_rate", group, ""].value == pytest.approx(of.fell.mean())
+        assert found["outcome_rate", group, ""].n == len(of)
+
+
+def gap(value, low, high, group):
+    return Measurement("auc_gap", value, 500, low, high, group)
+
+
+def test_the_finding_names_the_worst_group_and_speaks_of_one_pair_only():
+    at = Occasion("binary", "w2", "w1", {"sex": "Sex", "town": "Home town"})
+    now = [
+        gap(0.05, 0.0, 0.09, "town"),
+        gap(0.30, 0.05, 0.50, "sex & age"),
+        gap(0.25, 0.12, 0.40, "sex & town"),
+        Measurement("auc_worst", 0.5, 90, 0.4, 0.6, "sex & town=f & Hull"),
+    ]
+    column, pair = judge(Policy(), "groups", now, [], at)
+    assert (column.subject, column.verdict) == ("town", Verdict.WITHIN)
+    assert (pair.subject, pair.verdict) == ("sex & town", Verdict.BEYOND)
+    assert pair.sentence.startswith(
+        "Between the groups of “Sex & Home town” furthest apart, AUC differed by 0.250"
+    )
+    assert "lowest for “f & Hull”" in pair.sentence
+    _, unsure = judge(Policy(), "groups", now[:2], [], at)
+    assert (unsure.subject, unsure.verdict) == ("sex & age", Verdict.UNKNOWN)
