@@ -3,13 +3,15 @@
 A test that is chosen, repeated or moved after the records are seen finds a winner by luck. So a named person
 declares it beforehand; it belongs to the first wave of the dataset that arrives afterwards; it is run on that
 wave before anything else is evaluated there; and its result is stored once and never changes. Both models are
-asked about the same records, and their answers compared record by record, which takes far fewer records.
+asked about the same records, and their answers compared record by record, which takes far fewer records. Where
+records weigh differently, or several are of one person, the error is that between persons (evaluators.units).
 """
 
 from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -18,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.exc import IntegrityError
 
-from evaluators import curve, scoring
+from evaluators import curve, scoring, units
 from evaluators.axes import GROUP_SCORE_BINS, coarser, score_positions
 from evaluators.counting import OF_THE_MACHINE
 from evaluators.intervals import Estimate, mean, t_of
+from evaluators.scoring import Batch
 from evaluators.tallies import Tallies, unchanged
 from sandbox.errors import Refused
 from sandbox.lifecycle import Standing, WaveState
@@ -162,11 +165,18 @@ def _compare(
 ) -> Estimate | None:
     encodings = [tallies.encoding(v.dataset, v.task) for v in (challenger, champion)]
     scorers = [tallies.scorer(v) for v in (challenger, champion)]
-    kind = encodings[0].task.kind
+    kind, asked = (
+        encodings[0].task.kind,
+        (
+            [next(scoring.score([table], s, e)) for s, e in zip(scorers, encodings, strict=True)]
+            for table in scoring.read(unchanged(wave), encodings[0])
+        ),
+    )
+    if units.clustered(encodings[0].card):
+        return between_units(kind, asked)
     joint = np.zeros((2, GROUP_SCORE_BINS, GROUP_SCORE_BINS), np.int64)
     n, total, squares = 0, 0.0, 0.0
-    for table in scoring.read(unchanged(wave), encodings[0]):
-        sides = [next(scoring.score([table], s, e)) for s, e in zip(scorers, encodings, strict=True)]
+    for sides in asked:
         known, outcome = sides[0].labelled, sides[0].outcome
         if kind == "binary":
             a, b = (coarser(score_positions(side.said), GROUP_SCORE_BINS)[known] for side in sides)
@@ -179,6 +189,44 @@ def _compare(
     if n < MINIMUM:
         return None
     return mean(total / n, squares / n - (total / n) ** 2, n)
+
+
+def between_units(kind: str, asked: Iterable[Sequence[Batch]]) -> Estimate | None:
+    """The difference in weighted records, or records of which several are of one person, by replicates of persons:
+    replicate x model x outcome x score, or replicate x (sum of differences, sum of weights)."""
+    bins = GROUP_SCORE_BINS
+    sums = np.zeros((units.REPLICATES, *((2, 2, bins) if kind == "binary" else (2,))))
+    n = 0
+    for sides in asked:
+        known, outcome = sides[0].labelled, sides[0].outcome
+        weight = np.ones(len(outcome)) if sides[0].weight is None else sides[0].weight
+        replicate = sides[0].replicate
+        assert replicate is not None  # the caller looked
+        n += len(outcome)
+        if kind == "binary":
+            for model, side in enumerate(sides):
+                place = coarser(score_positions(side.said), bins)[known]
+                np.add.at(sums[:, model], (replicate, outcome, place), weight)
+            continue
+        a, b = (_loss(kind, side.said[known], outcome) for side in sides)
+        np.add.at(sums[:, 0], replicate, weight * (a - b))
+        np.add.at(sums[:, 1], replicate, weight)
+    # each outcome, or the whole, is of at least so many persons
+    held = sums[:, 0].sum(axis=-1) if kind == "binary" else sums[:, 1:]
+    if np.count_nonzero(held, axis=0).min() < MINIMUM:
+        return None
+    metric = _auc_apart if kind == "binary" else _mean_apart
+    value, (error, freedom) = float(metric(sums.sum(axis=0))), units.jackknife(sums, metric)
+    half = t_of(0.95, freedom) * error
+    return Estimate(value, value - half, value + half, n)
+
+
+def _auc_apart(counts: Array) -> Array:
+    return np.asarray(curve.auc(counts[..., 0, :, :]) - curve.auc(counts[..., 1, :, :]))
+
+
+def _mean_apart(sums: Array) -> Array:
+    return curve.ratio(sums[..., 0], sums[..., 1])
 
 
 def _loss(kind: str, said: Array, outcome: Array) -> Array:

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 from sqlalchemy.exc import DatabaseError
 
-from evaluators import challenger, harness
+from evaluators import challenger, harness, scoring
+from evaluators.axes import score_positions
 from evaluators.cases import Cases
 from evaluators.intervals import difference
 from evaluators.tallies import Tallies
+from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import Refused
 from sandbox.lifecycle import Standing
 from sandbox.records import Comparison, ComparisonResult, Evaluation, Wave
 from sandbox.roles import Person, Role
+from tests.unit.evaluators.conftest import AgeScorer
+from tests.unit.evaluators.test_cases import PEOPLE, WEIGHED, times, weighing
 
 OMAR = Person("omar", frozenset({Role.OVERSEER}))
 
@@ -135,3 +139,66 @@ def test_the_paired_interval_holds_and_is_much_narrower_than_the_unpaired():
         widths.append((paired.high - paired.low) / (apart.high - apart.low))
     assert np.mean(held) >= 0.90
     assert np.mean(widths) < 0.5
+
+
+def asked(card, task, table, seed=9):
+    """What a good model and one with noise in it say of these records; the noise is the person's."""
+    encoding = Encoding(card, task)
+    good = AgeScorer(encoding)
+
+    class Noisy:
+        def probabilities(self, features):
+            said = good.probabilities(features)
+            noise = np.random.default_rng(seed).random(int(features["numbers"].shape[0] / COPIES) + 1)
+            noise = np.repeat(noise, COPIES)[: len(said)]
+            if task == "fell":
+                return said * 0.5 + noise * 0.5
+            if task == "cost":
+                return np.clip(said + 0.6 * noise, -1, 1)
+            return np.where((noise > 0.5)[:, None], said[:, [1, 0, 2]], said)
+
+    return [[next(scoring.score([table], scorer, encoding)) for scorer in (good, Noisy())]]
+
+
+COPIES = 6
+
+
+@pytest.mark.parametrize("task", ["fell", "kind", "cost"])
+def test_copies_of_a_persons_records_make_no_model_better(task):
+    kind = PEOPLE.task(task).kind
+    table = times(weighing(500, seed=4), COPIES)
+    found = challenger.between_units(kind, asked(PEOPLE, task, table))
+    assert found.n == 3000
+    if task == "kind":  # the mean and the error of the 500 people's own differences, by hand
+        good, noisy = asked(PEOPLE, task, table)[0]
+        own = [(s.said.argmax(axis=1) == s.outcome)[::COPIES].astype(float) for s in (good, noisy)]
+        apart = own[0] - own[1]
+        assert found.value == pytest.approx(apart.mean())
+        assert (found.high - found.low) / 2 == pytest.approx(1.99 * apart.std() / 500**0.5, rel=0.25)
+    weighed = times(weighing(500, seed=4, weight=np.full(500, 3.0)), COPIES)
+    assert challenger.between_units(kind, asked(WEIGHED, task, weighed)).value == pytest.approx(found.value)
+
+
+def test_a_paired_difference_of_several_records_a_person_holds_nothing_where_there_is_nothing():
+    rng, held, narrow = np.random.default_rng(6), 0, []
+    for round_ in range(60):
+        table = times(weighing(150, seed=100 + round_), COPIES)
+        (sides,) = asked(PEOPLE, "fell", table, seed=round_)
+        good, _ = sides
+        noise = np.repeat(rng.normal(0, 0.1, (2, 150)), COPIES, axis=1)
+        a, b = (replace(good, said=np.clip(good.said + n, 0, 1)) for n in noise)
+        found = challenger.between_units("binary", [[a, b]])
+        held += found.low <= 0 <= found.high
+        places = [score_positions(side.said) // 16 for side in (a, b)]
+        joint = np.zeros((2, 64, 64), int)
+        np.add.at(joint, (good.outcome, *places), 1)
+        taken = challenger.paired_auc(joint)
+        narrow.append((taken.high - taken.low) / (found.high - found.low))
+    assert held >= 60 * 0.95 - 3 * (60 * 0.95 * 0.05) ** 0.5
+    assert np.mean(narrow) < 0.55  # as if every copy were another person
+
+
+def test_a_few_people_with_many_records_are_too_few_to_compare_models():
+    table = times(weighing(9, seed=4), 9)
+    for task in ("fell", "kind", "cost"):
+        assert challenger.between_units(PEOPLE.task(task).kind, asked(PEOPLE, task, table)) is None
