@@ -1,0 +1,135 @@
+"""How good is the model where outcomes are not known yet? An estimate, settled when they are: how often was it right?
+
+The outcome's probability at each score is learnt on the reference wave (beta calibration: Kull, Silva Filho & Flach,
+2017, with a weak prior towards what the model says), and the scores of this wave then say what AUC and accuracy to
+expect, without any of its outcomes (confidence-based performance estimation). The interval holds what is not known of
+that calibration and the luck of the outcomes to come; it does not hold a changed relation between scores and outcomes:
+to that such an estimate is blind, and `relation_drift` looks for it once outcomes are there.
+
+Records count alike and are taken as independent of each other: where people have several, the interval is too narrow.
+
+Settlement: for the records whose outcome is known, the estimate stands beside the truth (`_error`: estimate less truth,
+its interval holds 0 where the truth lay within), and `_held` is the share of waves so far where it did. Of a
+number nothing can be said without outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluators import axes, curve, intervals
+from evaluators.base import Context, evaluator, stream, too_few
+from evaluators.discrimination import of
+from evaluators.intervals import Estimate
+from sandbox.records import Measurement
+from sandbox.tally import Tally
+
+Array = NDArray[Any]
+DRAWS = 256
+BINS = axes.GROUP_SCORE_BINS
+PRIOR = np.array([0.0, 1.0, 1.0])
+"""A model whose probabilities are right: no shift, and both slopes 1; each with standard deviation 1."""
+UNSETTLED = "no outcomes yet"
+
+
+@evaluator("expected", version=1, kinds={"binary", "multiclass"})
+def expected(context: Context) -> Iterator[Measurement]:
+    for name, metric in _METRICS[context.task.kind].items():
+        yield from _measure(context, name, metric)
+
+
+def _measure(context: Context, name: str, metric: Callable[[Array], Array]) -> Iterator[Measurement]:
+    said = f"expected_{name}"
+    names = (said, f"{said}_error", f"{said}_held")
+    scores = context.tally["score"].counts
+    n, kind = int(scores.sum()), context.task.kind
+    if context.reference is None:
+        yield from (Measurement(each, None, n, status="reference") for each in names)
+        return
+    known = _known(context.reference, kind)
+    if known.sum(axis=1).min() < context.minimum:
+        yield from (too_few(each, n) for each in names)
+        return
+    fit = calibration(known)
+    estimate = estimated(scores, fit, metric) if n >= context.minimum else None
+    yield of(said, estimate) if estimate else too_few(said, n)
+    settled = [
+        (expected_there, truth)
+        for counts in (_known(tally, kind) for tally in (context.tally, *context.earlier))
+        if (truth := _truth(counts, name, metric, context.minimum)) is not None
+        and (expected_there := estimated(counts.sum(axis=0), fit, metric)) is not None
+    ]
+    now = _known(context.tally, kind)
+    if _truth(now, name, metric, context.minimum) is None:
+        yield Measurement(names[1], None, int(now.sum()), status=UNSETTLED)
+    else:
+        guess, truth = settled[0]
+        yield of(names[1], Estimate(guess.value - truth, guess.low - truth, guess.high - truth, guess.n))
+    if not settled:
+        yield Measurement(names[2], None, 0, status=UNSETTLED)
+        return
+    held = sum(guess.low <= truth <= guess.high for guess, truth in settled)
+    yield of(names[2], intervals.rate(held, len(settled)))
+
+
+def calibration(counts: Array) -> tuple[Array, Array]:
+    """How the log odds of the outcome follow from the score: coefficients of 1, ln p and -ln(1 - p), and their
+    covariance, of counts of outcome x score bin; penalised towards PRIOR."""
+    design, n, yes = _design(), counts.sum(axis=0).astype(float), counts[1].astype(float)
+    beta, precision = PRIOR.copy(), np.eye(3)
+    for _ in range(50):
+        p = _chance(beta)
+        information = (design * (n * p * (1 - p))) @ design.T + precision
+        step = np.linalg.solve(information, design @ (yes - n * p) - precision @ (beta - PRIOR))
+        beta = beta + np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-9:
+            break
+    return beta, np.linalg.inv(information)
+
+
+def estimated(scores: Array, fit: tuple[Array, Array], metric: Callable[[Array], Array]) -> Estimate | None:
+    """The metric to expect of records with these counts of scores; None where it is not defined.
+
+    The draws are a function of the scores and the calibration: the same ones, the same interval."""
+    beta, covariance = fit
+    rng = stream("expected", scores.tobytes(), beta.tobytes())
+    drawn = _chance(rng.multivariate_normal(beta, covariance, DRAWS, method="eigh"))
+    yes = rng.binomial(scores.astype(np.int64), drawn)
+    values = metric(np.stack([scores - yes, yes], axis=1))
+    likely = scores * _chance(beta)
+    value = float(metric(np.stack([scores - likely, likely])))
+    spread, rarer = float(np.nanvar(values, ddof=1)), min(likely.sum(), (scores - likely).sum())
+    if not np.isfinite(value) or not np.isfinite(spread) or rarer < 2:
+        return None
+    return intervals.on_log_odds(value, spread, float(rarer), int(scores.sum()))
+
+
+def _chance(beta: Array) -> Array:
+    """Of the outcome, at the middle of each bin; for each row of coefficients."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(beta @ _design(), -30, 30))))
+
+
+def _design() -> Array:
+    p = axes.score_values(BINS)
+    return np.stack([np.ones(BINS), np.log(p), -np.log1p(-p)])
+
+
+def _known(tally: Tally, kind: str) -> Array:
+    """Outcome x score of the records whose outcome is known; of several classes, whether the chosen one is right."""
+    counts = tally["scores" if kind == "binary" else "confidence"].counts
+    return np.asarray(counts.reshape(2, BINS, -1).sum(axis=2))
+
+
+def _truth(counts: Array, name: str, metric: Callable[[Array], Array], minimum: int) -> float | None:
+    enough = counts.sum(axis=1).min() if name == "auc" else counts.sum()
+    return float(metric(counts)) if enough >= minimum else None
+
+
+_METRICS: dict[str, dict[str, Callable[[Array], Array]]] = {
+    "binary": {"auc": curve.auc, "accuracy": curve.accuracy},
+    "multiclass": {"accuracy": curve.outcome_rate},
+}
