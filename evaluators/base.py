@@ -32,6 +32,7 @@ from sandbox.settings import Evaluation as Settings
 from sandbox.tally import Tally
 
 if TYPE_CHECKING:
+    from evaluators.inside import Look
     from evaluators.scoring import Count
     from sandbox.catalogue.card import Card, Task
 
@@ -75,6 +76,7 @@ class Evaluator:
     tables: Count | None = None
     sample: int = 0
     beside: bool = False
+    inside: Look | None = None
 
     @property
     def question(self) -> str:
@@ -103,12 +105,14 @@ def evaluator(
     tables: Count | None = None,
     sample: int = 0,
     beside: bool = False,
+    inside: Look | None = None,
 ) -> Callable[[Callable[[Context], Iterator[Measurement]]], Callable[[Context], Iterator[Measurement]]]:
     """Registers a report under a name; raises ValueError when another module took the name.
 
     `tables` counts a scored batch into tables of its own. With `sample` it is given at most about so many records
     of a wave, at random, and may ask the model about them again (`Batch.ask`); with `beside` it may ask the
-    version before, too (`Batch.before`).
+    version before, too (`Batch.before`). `inside` is asked once for each model version, with the reference wave, for
+    tables that need more than a wave's records: those of the training, say.
     """
     unknown = set(kinds) - KINDS
     if unknown or "|" in name or version < 1 or sample < 0:
@@ -120,7 +124,7 @@ def evaluator(
         before = _REGISTERED.get(name)
         if before is not None and before.report.__module__ != report.__module__:
             raise ValueError(f"two evaluators are called {name!r}")
-        _REGISTERED[name] = Evaluator(name, version, frozenset(kinds), report, tables, sample, beside)
+        _REGISTERED[name] = Evaluator(name, version, frozenset(kinds), report, tables, sample, beside, inside)
         return report
 
     return register

@@ -210,6 +210,10 @@ def _seen(store: Store, settings: Settings, tallies: Tallies, pair: Pair) -> tup
         reference, card, task, None, tally_key(version, pair.reference, encoding), origin=origin
     )
     tables = dict(zip(own, zip(counted, of_reference, strict=True), strict=True))
+    for e in pair.evaluators:
+        if e.inside:
+            found = tallies.examined(version, pair.reference, e, e.inside)
+            tables[e.name] = (Tally({}), found)
     if pair.wave.id == pair.reference.id:
         return _Seen(at_first, at_first, tables), ""
     key, earlier = tally_key(version, pair.wave, encoding), tuple(_earlier(tallies, pair))

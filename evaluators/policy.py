@@ -74,6 +74,12 @@ class Monitoring(_Section):
         return self.checks_a_year * max(streams, 1) / self.alarms_a_year
 
 
+class Membership(_Section):
+    """An attack on the training's records is held against what epsilon allows: there is no limit to choose."""
+
+    level: Level = "High"
+
+
 class Policy(_Section):
     quality: Quality = Quality()
     calibration: Calibration = Calibration()
@@ -84,6 +90,7 @@ class Policy(_Section):
     relation_drift: Drift = Drift(distance=0.05)
     volume: Volume = Volume()
     monitoring: Monitoring = Monitoring()
+    membership: Membership = Membership()
 
     @property
     def limits(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from evaluators import drift_rules, intervals
+from evaluators import drift_rules, intervals, membership_rules
 from evaluators.axes import PAIR
 from evaluators.judgement import Judgement, Measured, Occasion, between, estimate_of, find
 from evaluators.policy import Policy, above, off_centre
@@ -153,6 +153,7 @@ _RULES: dict[str, Callable[[Policy, Measured, Measured, Occasion], Iterator[Judg
     "outcome_drift": drift_rules.outcomes,
     "relation_drift": drift_rules.relation,
     "volume": drift_rules.volume,
+    "membership": membership_rules.broken_promise,
 }
 
 

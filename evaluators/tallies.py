@@ -14,7 +14,9 @@ from functools import cache
 from pathlib import Path
 
 from evaluators import scoring
-from evaluators.counting import EVERYDAY, Builder, count_batches
+from evaluators.base import Evaluator
+from evaluators.counting import EVERYDAY, OF_THE_MACHINE, Builder, count_batches
+from evaluators.inside import Inside, Look
 from evaluators.origins import version_before
 from evaluators.scoring import SCORING_VERSION, Scorer
 from sandbox.catalogue.encoding import Encoding
@@ -79,6 +81,24 @@ class Tallies:
             for builder in left:
                 self._keep(whole + work.of(builder), found[builder])
         return [made for made in found.values() if made is not None]
+
+    def examined(
+        self, version: ModelVersion, wave: Wave, evaluator: Evaluator, look: Look
+    ) -> Tally | Exception:
+        """What an evaluator's look inside found, or why it could not, as a value. Raises as `of` does."""
+        encoding = self.encoding(version.dataset, version.task)
+        key = f"{tally_key(version, wave, encoding)}|{evaluator.name}/{evaluator.version}"
+        if (kept := self._kept(key)) is not None:
+            return kept
+        inside = Inside(self._store, self._settings, version, wave, self.scorer(version), key)
+        try:
+            made = look(inside)
+        except OF_THE_MACHINE:
+            raise
+        except Exception as error:
+            return error
+        self._keep(key, made)
+        return made
 
     def count_ahead(
         self,

@@ -81,7 +81,7 @@ class Training:
         coordinates = sum(weight.numel() for weight in self._weights.values()) + len(self._canaries)
         self._grid = Grid.of(plan.clip, coordinates)
         self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate)
-        self._average = _TailAverage(self._weights, first=plan.steps - int(plan.averaged * plan.steps))
+        self._average = TailAverage(self._weights, first=plan.steps - int(plan.averaged * plan.steps))
         self.done = self._taken_up = 0
         self._timed = 0.0
 
@@ -225,7 +225,7 @@ def clipped_sums(
     return sums
 
 
-class _TailAverage:
+class TailAverage:
     """The mean of the weights after step `first` and later: most of the noise averages out, at no cost."""
 
     def __init__(self, weights: Mapping[str, Tensor], first: int) -> None:
