@@ -53,7 +53,7 @@ def cost(context: Context) -> Iterator[Measurement]:
     units = int(context.origin.certificate.get("units", 0))
     yield _or_unknown("training_cpu_seconds", seconds, units)
     yield _or_unknown("training_joules", None if seconds is None else seconds * watts, units)
-    yield _or_unknown("parameters", size, units)
+    yield _or_unknown("parameters", size, 1)
 
 
 def _or_unknown(name: str, value: float | None, n: int) -> Measurement:

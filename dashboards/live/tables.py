@@ -186,16 +186,25 @@ def listed(panel: Listed) -> Html:
 
 
 def _listed(lines: Sequence[ListedLine], label: str) -> Html:
-    of = any(line.subject for line in lines)
+    of, interval = any(line.subject for line in lines), any(line.point.low is not None for line in lines)
+    heads = [
+        "What",
+        "Of" if of else None,
+        Number("Value"),
+        "95 % interval" if interval else None,
+        Number("n"),
+    ]
     rows = [
         [
-            line.label, *([line.subject or "All records"] if of else []), Number(numbers.stated(line.point, line.unit)),
-            tag("span", numbers.interval(line.point, line.unit), css="nowrap"), Number(f"{line.point.n:,}"),
+            line.label, (line.subject or "All records") if of else None,
+            Number(numbers.stated(line.point, line.unit)),
+            tag("span", numbers.interval(line.point, line.unit), css="nowrap") if interval else None,
+            Number(f"{line.point.n:,}"),
         ]
         for line in lines
     ]  # fmt: skip
-    heads = ["What", *(["Of"] if of else []), Number("Value"), "95 % interval", Number("n")]
-    return table(heads, rows, label)
+    shown, *body = [[cell for cell in row if cell is not None] for row in [heads, *rows]]
+    return table(shown, body, label)
 
 
 def budgets(lines: Sequence[BudgetLine]) -> Html:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.catalogue import all_evaluators
 from sandbox.errors import NDLError
 
 README = Path("README.md").read_text()
@@ -26,6 +27,14 @@ def test_every_verb_is_in_the_readme_and_every_verb_in_the_readme_exists():
     verbs = {entry.name for entry in entry_points(group="ndl.commands")}
     named = set(re.findall(r"`ndl ([a-z]+)", README))
     assert named == verbs
+
+
+def test_every_evaluator_answers_a_question_and_its_module_is_in_the_readme():
+    readme = Path("evaluators/README.md").read_text()
+    for evaluator in all_evaluators():
+        module = evaluator.report.__module__.removeprefix("evaluators.")
+        assert f"`{module}.py`" in readme, module
+        assert evaluator.question, evaluator.name
 
 
 def test_every_exit_code_is_in_the_readme():

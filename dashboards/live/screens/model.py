@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dashboards import charts, numbers
 from dashboards.live import graphs, tables
 from dashboards.live.markup import Html, Tone, banner, bars, block, join, line, pill, quiet, tag
-from dashboards.panels import ModelPanel, Reliability, Trend
+from dashboards.panels import Listed, ModelPanel, Reliability, Trend
 from sandbox.lifecycle import Verdict
+
+_PRIVACY = frozenset({"audit", "membership"})
+"""Evaluators whose measurements stand below the privacy certificate."""
 
 
 def heading(panel: ModelPanel, now: datetime, reports: Mapping[str, str] = {}) -> Html:
@@ -52,12 +55,10 @@ def render(panel: ModelPanel) -> None:
         st.html(block(tables.groups(panel.groups)))
     with right:
         _reliability(panel.reliability)
-    for column, listed in zip(
-        st.columns(2, gap="large"), (panel.listed[::2], panel.listed[1::2]), strict=True
-    ):
+    rest = [each for each in panel.listed if each.evaluator not in _PRIVACY]
+    for column, listed in zip(st.columns(2, gap="large"), (rest[::2], rest[1::2]), strict=True):
         with column:
-            for each in listed:
-                st.html(block(tag("h2", each.question), tables.listed(each)))
+            _listed(listed)
     return _certificate_and_decisions(panel)
 
 
@@ -70,6 +71,7 @@ def _certificate_and_decisions(panel: ModelPanel) -> None:
         st.html(block(tables.certificate(panel.certificate)))
         if panel.budget:
             st.html(block(tables.budgets([panel.budget])))
+        _listed([each for each in panel.listed if each.evaluator in _PRIVACY])
         st.html(block(tag("h2", "What was trained")))
         st.html(block(graphs.graph_facts(panel.graph)))
     with right:
@@ -83,6 +85,14 @@ def _certificate_and_decisions(panel: ModelPanel) -> None:
         if panel.graph:
             st.html(block(tag("h2", "Layers of what was trained")))
             st.html(block(graphs.graph_layers(panel.graph)))
+
+
+def _listed(panels: Sequence[Listed]) -> None:
+    import streamlit as st
+
+    for each in panels:
+        st.html(block(tag("h2", each.question)))
+        st.html(block(tables.listed(each)))
 
 
 def _latest_words(panel: ModelPanel, now: datetime) -> str:

@@ -17,7 +17,7 @@ from sandbox.cli import cli
 from sandbox.errors import Refused
 from sandbox.lifecycle import IncidentState
 from sandbox.privacy import wording
-from sandbox.records import Event, Incident, Measurement, Submission
+from sandbox.records import Event, Incident, Measurement, Submission, Wave
 from sandbox.roles import Person, Role
 from sandbox.training import incidents
 
@@ -56,6 +56,21 @@ def test_the_overview_says_who_needs_a_decision_and_links_to_them(made_up):
                   "112 records lie above the maximum", "of the promised ε = 8 used", "ε of this training alone",
                   "33 budgets not touched yet"):  # fmt: skip
         assert words in html
+
+
+def test_what_has_no_drawing_of_its_own_is_listed_worst_first_and_what_is_private_by_the_certificate(made_up):
+    wave = max(made_up.store.all(Wave, dataset="crime"), key=lambda w: w.day)
+    worse = [Measurement("flips_missing", i / 20, 500, 0.0, 0.9, feature=f"column_{i:02}") for i in range(12)]
+    made_up.evaluation("formal-outcome/1", wave.id, "robustness", worse)
+    made_up.evaluation("formal-outcome/1", wave.id, "audit", [Measurement("epsilon_audited", 0.271, 2000)])
+    made_up.evaluation("formal-outcome/1", wave.id, "of_a_plugin", [Measurement("my_share", 0.123, 9)])
+    html, _ = page_of("model", views.model(made_up.store, "formal-outcome/1"))
+    for words in ("Does the model hold up when its inputs get worse?", "Decisions that flip, input missing", "4 more",
+                  "Of a plugin", "My share", "0.123"):  # fmt: skip
+        assert words in html
+    assert html.index("Column 11") < html.index("Column 04") < html.index("4 more") < html.index("Column 03")
+    assert html.index("Privacy certificate") < html.index("ε proved at least, by canaries")
+    assert html.count("ε proved at least, by canaries") == 1
 
 
 def test_an_open_incident_needs_a_decision_on_the_overview_until_it_is_resolved(made_up):

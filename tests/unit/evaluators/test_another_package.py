@@ -41,6 +41,7 @@ def sureness(context):
 def installed(tmp_path, monkeypatch):
     """A distribution called acme, as pip would leave it on the path."""
     assert len(PACKAGE.splitlines()) <= 16
+    catalogue.all_evaluators()  # ours, before it is there
     site = tmp_path / "site"
     (site / "acme-1.0.dist-info").mkdir(parents=True)
     (site / "acme_sureness.py").write_text(PACKAGE)
@@ -48,7 +49,6 @@ def installed(tmp_path, monkeypatch):
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[ndl.evaluators]\nsureness = acme_sureness\n")
     monkeypatch.syspath_prepend(str(site))
-    catalogue.all_evaluators()
     monkeypatch.setattr(base, "_REGISTERED", dict(base.registered()))
     catalogue.all_evaluators.cache_clear()
     yield
@@ -110,6 +110,14 @@ def test_its_tables_are_counted_with_the_others_in_one_pass_and_kept(
     (version,) = source._store.all(harness.ModelVersion)
     everyday, own = source.count(version, wave, (EVERYDAY, builder_of(evaluator)))
     assert own["sure"].total == everyday["score"].total == 800
+
+
+def test_a_package_that_cannot_be_loaded_lacks_its_own_evaluators_only(installed, tmp_path, caplog):
+    (tmp_path / "site" / "acme_sureness.py").write_text("import nothing_of_this_name")
+    names = {e.name for e in catalogue.all_evaluators()}
+    assert "discrimination" in names
+    assert "sureness" not in names
+    assert "the evaluators of sureness could not be loaded: ModuleNotFoundError" in caplog.text
 
 
 @pytest.mark.parametrize("where", ["count", "report"])
