@@ -223,9 +223,10 @@ def curves(question: Question, side: Side) -> Any:
     """The vectors that `gam` sees, times the root of their parts, so that ridge penalties mean the same."""
     import torch
 
-    from sandbox.submissions.layers import Curves, RecordVector
+    from sandbox.submissions.layers import RecordVector
+    from sandbox.submissions.layers_additive import Curves
 
-    vector = RecordVector(question.inputs, Curves((2, recipes.Gam().bins)))
+    vector = RecordVector(question.inputs, Curves(recipes.Gam().bins))
     seen: Any = vector(**{name: torch.from_numpy(array) for name, array in side.features.items()})
     return seen.numpy() / vector.scale
 

@@ -25,6 +25,7 @@ class RecordVector(nn.Module):
     place; an array: its values; a text: how often each byte occurs), all divided by the root of how many
     parts there are. A linear model on this vector has gradients of norm at most 1 for a yes-or-no
     question or a number, and of at most the root of 2 for several classes, so clipping there never bites.
+    `sizes` says how many places each part has, in order.
     """
 
     def __init__(self, inputs: Inputs, numbers: Numbers) -> None:
@@ -33,10 +34,10 @@ class RecordVector(nn.Module):
         self.categories = tuple(inputs.categories)
         self.arrays = {name: math.prod(shape) for name, shape in inputs.arrays.items()}
         self.texts = tuple(inputs.texts)
-        parts = 1 + inputs.numbers + len(self.categories) + len(self.arrays) + len(self.texts)
-        self.scale = 1 / math.sqrt(parts)
-        places = inputs.numbers * numbers.width + sum(self.categories) + _BYTES * len(self.texts)
-        self.width = 1 + places + sum(self.arrays.values())
+        self.sizes = (1, *(numbers.width,) * inputs.numbers, *self.categories, *self.arrays.values(),
+                      *(_BYTES,) * len(self.texts))  # fmt: skip
+        self.scale = 1 / math.sqrt(len(self.sizes))
+        self.width = sum(self.sizes)
 
     def forward(self, **batch: Tensor) -> Tensor:
         parts = [torch.ones(len(next(iter(batch.values()))), 1)]
@@ -70,24 +71,6 @@ class Bins(Numbers):
         return F.one_hot(at, self.width).flatten(1).float()
 
 
-class Curves(Numbers):
-    """A number on several scales at once: between which two edges of each it lies, and how near to either.
-
-    Every scale cuts the range into so many equal parts. What a linear model makes of it is a curve
-    without steps, coarse where records are few. A part is scaled to have norm 1: none of the
-    sensitivity that the noise is for goes unused.
-    """
-
-    def __init__(self, scales: Sequence[int]) -> None:
-        super().__init__()
-        self.scales = tuple(scales)
-        self.width = sum(parts + 1 for parts in self.scales)
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        hats = torch.cat([_hats(numbers, parts) for parts in self.scales], 2)
-        return (hats / math.sqrt(len(self.scales))).flatten(1)
-
-
 class Tabular(nn.Module):
     """A linear answer, plus what layers of `hidden` widths add to it; without layers, logistic regression.
 
@@ -113,13 +96,6 @@ class Tabular(nn.Module):
             seen = torch.tanh(layer(seen))
             seen = seen / math.sqrt(seen.shape[1])
         return logits if self.bend is None else logits + self.bend(seen)
-
-
-def _hats(numbers: Tensor, parts: int) -> Tensor:
-    """[records, numbers, parts + 1]: 0 but for the two edges around a number, which get shares of norm 1."""
-    place = ((numbers.clamp(-1, 1) + 1) * (parts / 2)).unsqueeze(2)
-    shares = (1 - (place - torch.arange(parts + 1)).abs()).clamp_min(0)
-    return shares / shares.square().sum(2, keepdim=True).sqrt()
 
 
 def silent(layer: nn.Linear) -> nn.Linear:

@@ -39,14 +39,14 @@ class Recipe(BaseModel):
 
 
 class Gam(Recipe):
-    """A curve for each number, over `bins` parts of its public range and over 2; a weight for each category."""
+    """A curve for each number, over `bins` parts of its public range; a weight for each category."""
 
     bins: int = Field(default=8, ge=3, le=64)
 
     def build(self, inputs: Inputs) -> nn.Module:
-        from sandbox.submissions import layers
+        from sandbox.submissions import layers_additive
 
-        return layers.Tabular(inputs, layers.Curves((2, self.bins)))
+        return layers_additive.Additive(inputs, self.bins)
 
 
 class _Binned(Recipe):

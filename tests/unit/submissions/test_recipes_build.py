@@ -10,6 +10,7 @@ from sandbox.submissions import layers, recipes
 from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph import verify
 from sandbox.submissions.graph.lift import Model
+from sandbox.submissions.layers_additive import Curves
 from sandbox.training import engines
 
 TABLE = Inputs("binary", 1, numbers=3, categories=(4, 5))
@@ -33,7 +34,7 @@ GRAPHS = [
     ("cnn", IMAGE), ("tabular-transformer", TABLE),
 ]  # fmt: skip
 MISFITS = [(r, i) for r, suits in SUITS.items() for i in EVERY if i not in suits]
-NUMBERS = [layers.Bins(1), layers.Bins(4), layers.Bins(16), layers.Curves((2, 8)), layers.Curves((3,))]
+NUMBERS = [layers.Bins(1), layers.Bins(4), layers.Bins(16), Curves(8), Curves(3)]
 
 
 def records(inputs, count):
@@ -86,28 +87,3 @@ def test_a_records_vector_never_has_a_norm_above_one(numbers, inputs):
 def test_the_ends_of_a_range_fall_into_the_first_and_last_bin():
     seen = layers.Bins(4)(torch.tensor([[-1.0], [-0.51], [-0.5], [0.99], [1.0]])) > 0
     assert seen.int().argmax(1).tolist() == [0, 0, 1, 3, 3]
-
-
-def test_a_curve_shares_a_number_between_the_edges_around_it_on_every_scale_with_a_norm_of_one():
-    at = torch.tensor([[-1.0], [-0.5], [0.25], [1.0], [7.0]])
-    seen = layers.Curves((2, 4))(at)
-    coarse, fine = seen[:, :3], seen[:, 3:]
-    assert (coarse > 0).int().tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1], [0, 0, 1]]
-    assert (fine > 0).sum(1).tolist() == [1, 1, 2, 1, 1]
-    assert torch.allclose(seen.norm(dim=1), torch.ones(5))
-    assert torch.allclose(coarse[2, 1] / coarse[2, 2], torch.tensor(3.0))  # a quarter of the way
-
-
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
-def test_clipping_never_takes_anything_from_a_gam(kind):
-    inputs = Inputs(kind, 3 if kind == "multiclass" else 1, numbers=3, categories=(4,))
-    model = Model(export(build("gam", inputs), inputs))
-    weights = {name: 50 * weight for name, weight in model.weights.items()}  # as wrong as can be
-    features = records(inputs, 40)
-    owners, target = torch.arange(40), made_up.targets(inputs, 40)
-    most = 2**0.5 if kind == "multiclass" else 1.0  # the plan's clip
-    clipped, free = (
-        engines.Plain(model, kind).sums(weights, features, target, owners, clip) for clip in (most, 1e6)
-    )
-    for name, total in clipped.items():
-        assert torch.allclose(total, free[name], atol=1e-4)
