@@ -8,6 +8,7 @@ differ in nothing but membership. What comes of it leaves as rates only, and for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,9 @@ TARGETS, POOL = 10_000, 10_000
 FEWEST = 50
 """Units of either side and of the pool below which nothing is attacked."""
 MOST_SECONDS = 60.0
-"""Of one thread, by the estimate; both samples are halved until they keep to it."""
+"""Of one thread, by the estimate; all samples are halved until they keep to it."""
+MOST_NUMBERS = 2**27
+"""Of the encoded records, held at once: half a gigabyte."""
 
 _FLOP, _VALUE, _NODE = 8e-11, 1.5e-9, 1e-4
 """Seconds: of a record under a model and of a step, there and back, on the high side for five recipes."""
@@ -137,15 +140,15 @@ def affordable(start: Model, plan: Plan) -> tuple[int, int]:
     from sandbox.submissions.graph.verify import verify
     from sandbox.training import shadows
 
-    summary = verify(start.graph)
-    record = (_FLOP * summary.flops_per_record + _VALUE * summary.values_per_record) * plan.max_rows_per_unit
+    summary, rows = verify(start.graph), plan.max_rows_per_unit
+    record = _FLOP * summary.flops_per_record + _VALUE * summary.values_per_record
+    numbers = sum(math.prod(given.shape) for given in start.graph.inputs)
     targets, pool = TARGETS, POOL
     while min(targets, pool) >= FEWEST:
         drawn = plan.steps * shadows.rate_of(plan, pool // 2) * pool
-        seconds = record * (SHADOWS * drawn + 2 * targets * (1 + SHADOWS)) + plan.steps * _NODE * len(
-            start.graph.nodes
-        )
-        if seconds <= MOST_SECONDS:
+        seconds = rows * record * (SHADOWS * drawn + 2 * targets * (1 + SHADOWS))
+        seconds += plan.steps * _NODE * summary.nodes
+        if seconds <= MOST_SECONDS and rows * numbers * (2 * targets + pool) <= MOST_NUMBERS:
             return targets, pool
         targets, pool = targets // 2, pool // 2
     raise NotGathered("too costly")

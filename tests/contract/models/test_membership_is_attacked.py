@@ -56,7 +56,7 @@ def test_a_model_is_attacked_on_the_first_wave_judged_by_its_certificate_and_nev
     for attack in ("RMIA", "LiRA", "loss threshold"):
         m = found["membership_auc", f"attack={attack}"]
         assert (m.status, m.n) == ("ok", 80 + 200)  # a third of the 240 patients, and all of those held out
-        assert m.low < 0.5 < m.high
+        assert m.low < found["membership_auc_allowed", ""].value
     assert 0.7 < found["membership_auc_allowed", ""].value < 0.735  # epsilon 1
     (finding,) = clinic.store.all(Finding, rule="membership")
     assert finding.wave == "clinic/w1"

@@ -125,8 +125,7 @@ def test_and_an_epsilon_claimed_for_it_is_refuted(learned_by_heart):
 def test_a_private_model_stays_within_what_epsilon_allows(folder, seed):
     said = World(folder, "adult", "over_50k", 400).said("gam", 1.0, {}, seed)
     for attack in attacks.ATTACKS:
-        found = auc(said, attack)
-        assert found.low < 0.5 < found.high < telling.best_auc(1.0, 1e-5)
+        assert auc(said, attack).high < telling.best_auc(1.0, 1e-5)
 
 
 @pytest.mark.parametrize("attack", attacks.ATTACKS)
@@ -197,9 +196,12 @@ def test_a_shadow_without_noise_learns_as_the_training_loop_does(folder):
         start, {n: t[rows] for n, t in features.items()}, target[rows], UnitRows(owners, 3),
         replace(chosen, units=100), randomness,
     )  # fmt: skip
-    for name, weight in alone.items():
-        assert torch.allclose(both[name][0], weight, atol=1e-3), name
-        assert not torch.allclose(both[name][1], weight, atol=5e-2), name
+    theirs, own_half = (
+        shadows.answers(start, both, features),
+        Model(start.graph_with(alone)).answers(features),
+    )
+    assert torch.allclose(theirs[0], own_half, atol=2e-3)
+    assert (theirs[1] - own_half).abs().max() > 0.1
 
 
 def test_every_shadow_has_its_own_half_of_the_pool():
