@@ -62,6 +62,8 @@ class Lifted(nn.Module):
 class ByOpacus:
     """An engine. A record whose gradient is not finite is left out, as zeros, before Opacus clips."""
 
+    padded_to = 0
+
     def __init__(self, model: Model, loss: str, *, training: bool = True) -> None:
         from opacus.grad_sample import GradSampleModule
         from opacus.optimizers import DPOptimizer

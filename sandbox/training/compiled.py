@@ -1,8 +1,9 @@
 """Can a step's gradients be compiled? For portions of one size, where a C++ compiler is; else this says why not.
 
 The engine's work is written down once, operator by operator, for a portion of fixed size, and given to
-torch's compiler. Portions with fewer records are filled up with copies of one, which count for nothing. What
-was compiled is held against the engine itself on made-up records before a person's record meets it.
+torch's compiler. Portions with fewer records are filled up with copies of one, which count for nothing
+(`loop.clipped_sums`). What was compiled is held against the engine itself on made-up records before a
+person's record meets it.
 
 The door to torch: import this inside functions only.
 """
@@ -63,28 +64,31 @@ class Compiled:
     """A `Tapped` engine for units of one record. What does not fit a portion it leaves to the engine itself."""
 
     def __init__(self, engine: Tapped, records: int, compiler: Callable[..., Callable[..., Sums]]) -> None:
-        self._engine, self.records_at_once, self._compiler = engine, records, compiler
+        self._engine, self._compiler = engine, compiler
+        self.records_at_once = self.padded_to = records
+        self._places = torch.arange(records)
         self._run: Callable[..., Sums] | None = None
 
     def prepare(self, model: Model, weights: Mapping[str, Tensor], target: Tensor, clip: float) -> float:
         """Compiles; returns how far the sums on made-up records are apart from the engine's, one record not finite."""
-        n = max(2, self.records_at_once - 1)
-        some = {s.name: torch.rand(n, *s.shape[1:]).mul(2).to(DTYPES[s.dtype]) for s in model.graph.inputs}
+        records, n = self.padded_to, max(2, self.padded_to - 1)
+        some = {
+            s.name: torch.rand(records, *s.shape[1:]).mul(2).to(DTYPES[s.dtype]) for s in model.graph.inputs
+        }
         for tensor in some.values():
             if tensor.is_floating_point():
                 tensor[0] = float("nan")
-        answers = torch.zeros(n, dtype=target.dtype)
-        filled = self._filled(some, answers)
+        answers = torch.zeros(records, dtype=target.dtype)
 
         def work(
             weights: dict[str, Tensor], some: dict[str, Tensor], target: Tensor, there: Tensor, clip: Tensor
         ) -> Sums:
             return self._engine.single_sums(weights, some, target, there, clip)
 
-        traced = make_fx(work)(dict(weights), *filled, torch.tensor(clip))
+        traced = make_fx(work)(dict(weights), some, answers, self._places < n, torch.tensor(clip))
         self._run = self._compiler(traced)
-        given = weights, some, answers, torch.arange(n), clip
-        ours, theirs = self.sums(*given), self._engine.sums(*given)
+        ours = self.sums(weights, some, answers, self._places[:n], clip)
+        theirs = self._uncompiled(weights, some, answers, self._places[:n], clip)
         largest = max(float(total.abs().max()) for total in theirs.values())
         return max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) / max(largest, 1e-6)
 
@@ -96,18 +100,21 @@ class Compiled:
         owners: Tensor,
         clip: float,
     ) -> Sums:
-        n = len(target)
-        if self._run is None or n > self.records_at_once or n != int(owners[-1]) + 1:
-            return self._engine.sums(weights, features, target, owners, clip)
-        return self._run(dict(weights), *self._filled(features, target), torch.tensor(clip))
+        n = len(owners)
+        if self._run is None or len(target) != self.padded_to or n != int(owners[-1]) + 1:
+            return self._uncompiled(weights, features, target, owners, clip)
+        return self._run(dict(weights), dict(features), target, self._places < n, torch.tensor(clip))
 
-    def _filled(
-        self, features: Mapping[str, Tensor], target: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        n = len(target)
-        at = torch.arange(self.records_at_once).clamp_max(n - 1)
-        there = torch.arange(self.records_at_once) < n
-        return {name: tensor[at] for name, tensor in features.items()}, target[at], there
+    def _uncompiled(
+        self,
+        weights: Mapping[str, Tensor],
+        features: Mapping[str, Tensor],
+        target: Tensor,
+        owners: Tensor,
+        clip: float,
+    ) -> Sums:
+        own = {name: tensor[: len(owners)] for name, tensor in features.items()}
+        return self._engine.sums(weights, own, target[: len(owners)], owners, clip)
 
 
 def by_torch(graph: torch.fx.GraphModule) -> Callable[..., Sums]:

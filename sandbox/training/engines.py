@@ -7,6 +7,7 @@ every record by itself, through `vmap`. The door to torch: import this inside fu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,6 +37,8 @@ _GRADIENT_FLOATS = 2**22
 
 class Engine(Protocol):
     records_at_once: int
+    padded_to: int
+    """How many records it wants to be given at least; 0 where any number will do."""
 
     def sums(
         self,
@@ -47,8 +50,9 @@ class Engine(Protocol):
     ) -> Sums:
         """For each weight the sum over units of the clipped mean of their records' gradients.
 
-        `owners` [records] says whose a record is, as 0, 1, 2 ... in order. Adding or removing a unit changes
-        all sums together by at most `clip` in norm. A record whose gradient is not finite counts as zeros.
+        `owners` says whose a record is, as 0, 1, 2 ... in order; records after the last of these are padding.
+        Adding or removing a unit changes all sums together by at most `clip` in norm. A record whose gradient
+        is not finite counts as zeros.
         """
 
 
@@ -85,6 +89,8 @@ def difference(
 class Plain:
     """The reference: every record's whole gradient, as the definition of DP-SGD has it."""
 
+    padded_to = 0
+
     def __init__(self, model: Model, loss: str, *, training: bool = True) -> None:
         self._model, self._loss, self._training = model, loss, training
         size = sum(weight.numel() for weight in model.weights.values())
@@ -108,6 +114,8 @@ class Plain:
 
 class Tapped:
     """Norms of whole gradients from what taps tell, then one product of matrices a layer."""
+
+    padded_to = 0
 
     def __init__(self, model: Model, loss: str, *, training: bool = True) -> None:
         self._model, self._loss, self._training = model, loss, training
@@ -158,7 +166,7 @@ class Tapped:
         clip: float | Tensor,
     ) -> Sums:
         squares = _squares(rest, pairs)
-        keep = torch.isfinite(squares)
+        keep = squares < math.inf  # not so for NaN
         factors = clip_factors(squares, clip)
         if there is not None:
             keep, factors = keep & there, factors * there

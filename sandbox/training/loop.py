@@ -80,7 +80,7 @@ class Training:
         self._model, self._engine, self._compiled = model, engines.choose(model, plan.loss, by=by), compiled
         coordinates = sum(weight.numel() for weight in self._weights.values()) + len(self._canaries)
         self._grid = Grid.of(plan.clip, coordinates)
-        self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate)
+        self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate, fused=True)
         self._average = TailAverage(self._weights, first=plan.steps - int(plan.averaged * plan.steps))
         self.done = self._taken_up = 0
         self._timed = 0.0
@@ -213,16 +213,18 @@ def clipped_sums(
     """
     import torch
 
-    sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    sums: dict[str, Tensor] = {}
     at_once = max(1, engine.records_at_once // units.most_rows)
     for start in range(0, len(drawn), at_once):
         rows, owners = units.rows(drawn[start : start + at_once])
         chosen = torch.from_numpy(rows)
-        some = {name: tensor[chosen] for name, tensor in features.items()}
-        found = engine.sums(weights, some, target[chosen], torch.from_numpy(owners), clip)
-        for name, total in sums.items():
-            total += found[name]
-    return sums
+        if engine.padded_to > len(rows):
+            chosen = torch.cat([chosen, chosen[:1].expand(engine.padded_to - len(rows))])
+        some = {name: tensor.index_select(0, chosen) for name, tensor in features.items()}
+        target_of_some = target.index_select(0, chosen)
+        found = engine.sums(weights, some, target_of_some, torch.from_numpy(owners), clip)
+        sums = {name: sums[name] + total for name, total in found.items()} if sums else found
+    return sums or {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
 
 class TailAverage:

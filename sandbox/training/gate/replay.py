@@ -35,7 +35,7 @@ class Replay:
 
         self._plan, self._done, self._worst = plan, 0, 0.0
         self._weights = {name: weight.detach().clone() for name, weight in weights.items()}
-        self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate)
+        self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate, fused=True)
         self._first = plan.steps - int(plan.averaged * plan.steps)
         self._means = {name: weight.clone() for name, weight in self._weights.items()}
         self._averaged = 0

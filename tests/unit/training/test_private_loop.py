@@ -138,7 +138,7 @@ class Recorder:
 
     seen: list
 
-    def __init__(self, parameters, lr):
+    def __init__(self, parameters, lr, fused):
         self.parameters = parameters
         Recorder.seen = []
 
