@@ -285,26 +285,27 @@ def compare(question: Question, seeds: int, epsilons: tuple[float, ...], only: s
             found.append(measured(question.inputs.kind, scores, held.target))
         seconds = (time.process_time() - before) / seeds
         figures = {m: _mean([f[m] for f in found]) for m in found[0]}
-        lines.append({"task": question.name, "model": name, "epsilon": epsilon, "cpu_s": seconds, **figures})
+        line = {"task": question.name, "model": name, "epsilon": epsilon, "cpu_s": seconds, **figures}
+        lines.append({**line, "of_seeds": found})
         shown = "  ".join(f"{m} {mean:.4f} ±{error:.4f}" for m, (mean, error) in figures.items())
         print(f"{question.name:28}{name:21}{epsilon or 'none':>5}  {shown}  {seconds:6.1f} s", flush=True)
     return lines
 
 
-def missed(lines: list[Table]) -> list[str]:
-    """The goals that these figures do not reach."""
+def goals(lines: list[Table]) -> list[tuple[bool, str]]:
+    """Whether each goal is reached, and by how much: the mean over seeds, whose splits both sides share."""
     found = []
     for task in dict.fromkeys(line["task"] for line in lines if "auc" in line):
-        auc = {(x["model"], x["epsilon"]): x["auc"][0] for x in lines if x["task"] == task and "auc" in x}
-        ours = auc.get(("gam", 1.0))
-        if ours is None:
-            continue
-        if ours < auc["raw", None]:
-            found.append(f"{task}: gam at epsilon 1 has AUC {ours:.4f}, raw logistic {auc['raw', None]:.4f}")
-        if ours < auc["twin of gam", None] - 0.01:
-            found.append(
-                f"{task}: gam at epsilon 1 has AUC {ours:.4f}, its twin {auc['twin of gam', None]:.4f}"
-            )
+        auc = {
+            (x["model"], x["epsilon"]): np.array([f["auc"] for f in x["of_seeds"]])
+            for x in lines
+            if x["task"] == task and "auc" in x
+        }
+        for other, room in (("raw", 0.0), ("twin of gam", 0.01)):
+            if ("gam", 1.0) in auc:
+                ahead, error = _mean(list(auc["gam", 1.0] - auc[other, None]))
+                said = f"{task}: AUC of gam at epsilon 1 less that of {other}: {ahead:+.4f} ±{error:.4f}"
+                found.append((ahead >= -room, f"{said}, goal {-room:+.2f}"))
     return found
 
 
@@ -342,10 +343,10 @@ def main() -> int:
     ]
     if options.json:
         options.json.write_text(json.dumps({"seeds": seeds, "lines": lines}, indent=1))
-    goals = missed(lines)
-    for goal in goals:
-        print(f"MISSED: {goal}")
-    return 1 if options.check and goals else 0
+    judged = goals(lines)
+    for held, said in judged:
+        print(f"{'held' if held else 'MISSED'}: {said}")
+    return 1 if options.check and not all(held for held, _ in judged) else 0
 
 
 if __name__ == "__main__":

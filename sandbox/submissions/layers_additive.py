@@ -20,6 +20,9 @@ from sandbox.submissions.layers import Numbers, RecordVector, silent
 if TYPE_CHECKING:
     from sandbox.catalogue.inputs import Inputs
 
+_PACE = 0.7
+"""Of the softmax: at 1, shares follow the noise where yes is rare; at a half, they are slow where few columns count."""
+
 
 class Additive(nn.Module):
     """A curve for each number and a weight for each category, array value and byte; a column's norm is learned.
@@ -41,7 +44,7 @@ class Additive(nn.Module):
         self.binary = inputs.kind == "binary"
 
     def forward(self, **batch: Tensor) -> Tensor:
-        amounts = (torch.softmax(self.importance, 0) * len(self.vector.sizes)).sqrt()
+        amounts = (torch.softmax(_PACE * self.importance, 0) * len(self.vector.sizes)).sqrt()
         answer: Tensor = self.line(self.vector(**batch) * amounts.index_select(0, self.part_of))
         return laplace_logit(answer) if self.binary else answer
 

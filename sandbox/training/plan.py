@@ -78,10 +78,19 @@ def choose(
         max_rows_per_unit=max_rows_per_unit,
         sampling_rate=rate,
         steps=math.ceil(wishes.epochs / rate) if wishes.epochs else steps,
-        clip=wishes.clip or (math.sqrt(2) if inputs.kind == "multiclass" else 1.0),
+        clip=wishes.clip or _clip(recipe, inputs, max_rows_per_unit),
         learning_rate=wishes.learning_rate or learning_rate,
         loss=inputs.kind,
     )
+
+
+def _clip(recipe: str | None, inputs: Inputs, max_rows_per_unit: int) -> float:
+    """The largest gradient that a line gives a record; less for units of several rows, whose mean is seldom as long.
+
+    Below the largest, single records would lose where yes is rare, and chances would come out too small.
+    """
+    largest = math.sqrt(2) if inputs.kind == "multiclass" else 1.0
+    return 0.75 * largest if recipe in _LINES and max_rows_per_unit > 1 else largest
 
 
 def _defaults(recipe: str | None, inputs: Inputs, units: int, epsilon: float) -> tuple[int, int, float]:
