@@ -22,9 +22,11 @@ from sqlalchemy.exc import OperationalError
 from evaluators import axes, scoring, units
 from evaluators.base import Evaluator, stream
 from evaluators.scoring import SCORING_VERSION, Batch, Count, Scorer
+from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError
 from sandbox.tally import Tally
 
+_AT_ONCE = 16
 OF_THE_MACHINE = (NDLError, OSError, MemoryError, OperationalError)
 """What decides nothing about a model or an evaluator: this machine could not do it now."""
 
@@ -69,59 +71,86 @@ def count_batches(
     Trouble with this machine is raised, and what is the model's own: what the batches or the everyday tables raise.
     `key` is of the records: what random numbers depend on.
     """
-    found: list[Tally | Exception | None] = [None] * len(builders)
-    chosen: list[list[Batch]] = [[] for _ in builders]
+    counters = [_Counter(builder, rows, key, before) for builder in builders]
+    sampled = any(builder.sample for builder in builders)
     for number, batch in enumerate(batches):
-        luck = None
-        for at, builder in enumerate(builders):
-            if not builder.sample:
-                found[at] = _added(found[at], builder, replace(batch, before=before, key=f"{key}|{number}"))
-                continue
-            luck = stream(key, number).random(len(batch.said)) if luck is None else luck
-            chosen[at].append(_sampled(batch, luck < builder.share(rows)))
-    for at, (builder, some) in enumerate(zip(builders, chosen, strict=True)):
-        if some:
-            found[at] = _added(
-                None, builder, replace(_joined(some), before=before, key=f"{key}|{builder.name}")
-            )
-    return [made for made in found if made is not None]
+        luck = stream(key, number).random(len(batch.said)) if sampled else np.empty(0)
+        for counter in counters:
+            counter.add(batch, luck)
+    return [counter.result() for counter in counters]
 
 
-def _added(before: Tally | Exception | None, builder: Builder, batch: Batch) -> Tally | Exception:
-    if isinstance(before, Exception):
-        return before
-    try:
-        more = builder.count(batch)
-        return more if before is None else before + more
-    except OF_THE_MACHINE:
-        raise
-    except Exception as error:  # a crash is this builder's value, never a stop for the others
-        if builder == EVERYDAY:
+class _Counter:
+    """One builder at work. A sample waits until it is of _AT_ONCE batches, for many records at once cost less; not
+    longer, because small arrays that wait keep the large ones beside them from being used again."""
+
+    def __init__(self, builder: Builder, rows: int, key: str, before: Scorer | None) -> None:
+        self._builder, self._share = builder, builder.share(rows)
+        self._key, self._before = f"{key}|{builder.name}", before
+        self._made: Tally | Exception | None = None
+        self._waiting: list[_Part] = []
+        self._counted = 0
+
+    def add(self, batch: Batch, luck: NDArray[np.float64]) -> None:
+        if not self._builder.sample:
+            self._count(batch)
+            return
+        self._waiting.append(_sampled(batch, luck < self._share))
+        if len(self._waiting) == _AT_ONCE:
+            self._count_waiting()
+
+    def result(self) -> Tally | Exception:
+        if self._waiting:
+            self._count_waiting()
+        assert self._made is not None  # a file has at least one batch
+        return self._made
+
+    def _count_waiting(self) -> None:
+        self._count(_joined(self._waiting))
+        self._waiting = []
+
+    def _count(self, batch: Batch) -> None:
+        if isinstance(self._made, Exception):
+            return
+        self._counted += 1
+        batch = replace(batch, before=self._before, key=f"{self._key}|{self._counted}")
+        try:
+            more = self._builder.count(batch)
+            self._made = more if self._made is None else self._made + more
+        except OF_THE_MACHINE:
             raise
-        return error
+        except Exception as error:  # a crash is this builder's value, never a stop for the others
+            if self._builder == EVERYDAY:
+                raise
+            self._made = error
 
 
-def _sampled(batch: Batch, wanted: NDArray[np.bool_]) -> Batch:
+@dataclass(frozen=True)
+class _Part:
+    """Some records of a batch, what the model said of them, and the seconds of the whole batch."""
+
+    table: pa.Table
+    said: NDArray[Any]
+    seconds: float
+    encoding: Encoding
+    scorer: Scorer | None
+
+
+def _sampled(batch: Batch, wanted: NDArray[np.bool_]) -> _Part:
     """These records; of several of one unit that stand together, one."""
-    rows = np.flatnonzero(wanted)
-    card = batch.encoding.card
+    rows, card = np.flatnonzero(wanted), batch.encoding.card
     if card.max_rows_per_unit > 1 and len(rows):
         rows = np.sort(rows[np.unique(batch.encoding.units(batch.table)[rows], return_index=True)[1]])
-    return batch.take(rows)
+    table, said = batch.table.take(pa.array(rows)), batch.said[rows]
+    return _Part(table, said, batch.seconds, batch.encoding, batch.scorer)
 
 
-def _joined(some: Sequence[Batch]) -> Batch:
-    first = next((batch for batch in some if batch.features), some[0])
-    arrays = ("said", "labelled", "outcome", "weight", "replicate")
-    joined: dict[str, Any] = {
-        name: np.concatenate([getattr(batch, name) for batch in some])
-        for name in arrays
-        if getattr(first, name) is not None
-    }
-    features = {n: np.concatenate([b.features[n] for b in some if b.features]) for n in first.features}
-    seconds = sum(batch.seconds for batch in some)
-    table = pa.concat_tables([batch.table for batch in some])
-    return replace(first, table=table, features=features, seconds=seconds, **joined)
+def _joined(some: Sequence[_Part]) -> Batch:
+    table, encoding = pa.concat_tables([part.table for part in some]), some[0].encoding
+    features = encoding.features(table) if table.num_rows else {}
+    said = np.concatenate([part.said for part in some])
+    batch = scoring.batch_of(table, encoding, said, features, some[0].scorer)
+    return replace(batch, seconds=sum(part.seconds for part in some))
 
 
 @cache

@@ -102,17 +102,6 @@ class Batch:
         """The random stream for one purpose; the same records of a file and purpose give the same numbers."""
         return stream(self.key, *purpose)
 
-    def take(self, rows: Array) -> Batch:
-        """Of these positions only."""
-        known = np.flatnonzero(self.labelled)
-        kept = np.flatnonzero(np.isin(known, rows[self.labelled[rows]]))
-        return replace(
-            self, table=self.table.take(rows), said=self.said[rows], labelled=self.labelled[rows],
-            outcome=self.outcome[kept], weight=None if self.weight is None else self.weight[kept],
-            replicate=None if self.replicate is None else self.replicate[kept],
-            features={name: array[rows] for name, array in self.features.items()}, _places={},
-        )  # fmt: skip
-
 
 Place = tuple[Axis, Array]
 Places = list[Place]
@@ -144,24 +133,28 @@ def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> It
     """Asks the model about every record; outcomes are read only where they are known."""
     outputs, began = encoding.inputs.outputs, thread_time()
     for table in records:
-        target = table.column(encoding.task.target)
-        labelled = np.asarray(target.is_valid().to_numpy(), bool)
-        outcome = encoding.target(table.filter(pa.array(labelled)) if not labelled.all() else table)
         said, features = np.empty((0, outputs) if outputs > 1 else 0), dict[str, Array]()
         if table.num_rows:
             features = encoding.features(table)
             said = np.asarray(scorer.probabilities(features))
         if said.shape != ((table.num_rows, outputs) if outputs > 1 else (table.num_rows,)):
             raise ValueError("the model's answer has not one row for each record")
-        weight = units.weights(table, encoding.card)
-        of_known = None if weight is None else weight[labelled]
-        replicate = units.replicates(table, encoding.card)
-        of_unit = None if replicate is None else replicate[labelled]
-        seconds = thread_time() - began
-        yield Batch(
-            table, encoding, said, labelled, outcome, of_known, of_unit, features, scorer, seconds=seconds
-        )
+        batch = batch_of(table, encoding, said, features, scorer)
+        yield replace(batch, seconds=thread_time() - began)
         began = thread_time()
+
+
+def batch_of(
+    table: pa.Table, encoding: Encoding, said: Array, features: Mapping[str, Array], scorer: Scorer | None
+) -> Batch:
+    """These records with what the model said of them, and the outcomes that are known."""
+    target = table.column(encoding.task.target)
+    labelled = np.asarray(target.is_valid().to_numpy(), bool)
+    outcome = encoding.target(table.filter(pa.array(labelled)) if not labelled.all() else table)
+    weight, replicate = units.weights(table, encoding.card), units.replicates(table, encoding.card)
+    of_known = None if weight is None else weight[labelled]
+    of_unit = None if replicate is None else replicate[labelled]
+    return Batch(table, encoding, said, labelled, outcome, of_known, of_unit, features, scorer)
 
 
 def count(batch: Batch) -> Tally:
