@@ -124,6 +124,24 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class AttackLine:
+    """One attack: its AUC, and the shares found at 1 % and at 0.1 % false alarms."""
+
+    attack: str
+    points: tuple[Point | None, ...]
+
+
+@dataclass(frozen=True)
+class Attacks:
+    """Who was in the training, as far as attackers can tell; `most` is what epsilon allows anybody, likewise."""
+
+    wave: str
+    units: int
+    lines: tuple[AttackLine, ...]
+    most: tuple[Point | None, ...]
+
+
+@dataclass(frozen=True)
 class FindingLine:
     wave: str
     day: date
@@ -339,3 +357,4 @@ class ModelPanel:
     graph: GraphPanel | None = None
     tests: tuple[str, ...] = ()
     listed: tuple[Listed, ...] = ()
+    attacks: Attacks | None = None

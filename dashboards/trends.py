@@ -87,7 +87,7 @@ DRAWN = frozenset(
         "outcome_drift",
         "relation_drift",
     }
-    | {"volume"}
+    | {"volume", "membership"}
 )
 """Evaluators whose measurements have a place of their own on a model's page; the others' are listed."""
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dashboards.attacks import attacks
 from dashboards.certificates import certificate_lines
 from dashboards.happenings import happenings
 from dashboards.judgements import alarm, decision_lines, failures, finding_lines, limit_of
@@ -194,7 +195,7 @@ def _panel(
         findings=named, failures=failures(evaluations, waves), missing=_missing(context, readings),
         decisions=decisions, certificate=certificate_lines(context.run.certificate),
         budget=_budget_line(budgets[0], {dataset.population: dataset.title}, {dataset.population: _unit(dataset)})
-        if budgets else None, listed=_listed(context, readings),
+        if budgets else None, listed=_listed(context, readings), attacks=attacks(readings),
     )  # fmt: skip
 
 

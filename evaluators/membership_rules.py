@@ -39,7 +39,7 @@ def broken_promise(policy: Policy, now: Measured, _reference: Measured, at: Occa
         Verdict.UNKNOWN: f"{tried}; {most}. Whether all attacks stay within that cannot be told from so few people.",
     }[verdict]
     level = policy.membership.level if verdict is Verdict.BEYOND else "Low"
-    yield Judgement("membership", nearest.attack, verdict, level, sentence, here.value, nearest.most)
+    yield Judgement("membership", "attacks", verdict, level, sentence, here.value, nearest.most)
 
 
 def _figures(now: Measured) -> Iterator[_Figure]:

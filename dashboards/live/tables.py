@@ -21,6 +21,7 @@ from dashboards.live.markup import (
     tag,
 )
 from dashboards.panels import (
+    Attacks,
     BudgetLine,
     FindingLine,
     GroupLine,
@@ -30,6 +31,7 @@ from dashboards.panels import (
     ModelPanel,
     Point,
     Trend,
+    Unit,
 )
 from sandbox.lifecycle import Standing, Verdict
 from sandbox.privacy import wording
@@ -205,6 +207,30 @@ def _listed(lines: Sequence[ListedLine], label: str) -> Html:
     ]  # fmt: skip
     shown, *body = [[cell for cell in row if cell is not None] for row in [heads, *rows]]
     return table(shown, body, label)
+
+
+def attacks(panel: Attacks, unit_means: str) -> Html:
+    """Each attack's figures, and below them what epsilon allows anybody."""
+    words = (
+        "Attackers who hold this model, its recipe and many records guess who was in the training. An AUC of 0.5 is "
+        "guessing; found is the share of those, at false alarms for 1 % or 0.1 % of the others. For overseers."
+    )
+    if panel.units:
+        words += f" Tried once, on {panel.units:,} units of the training and of wave {panel.wave} (each {unit_means})."
+    rows = [[line.attack, *_figures(line.points)] for line in panel.lines]
+    if any(panel.most):
+        rows.append([tag("strong", "Most by ε"), *_figures(panel.most)])
+    heads = ["Attack", Number("AUC"), Number("Found at 1 %"), Number("at 0.1 %")]
+    return join([table(heads, rows, "Attacks on the training"), tag("p", words, css="quiet")])
+
+
+def _figures(points: Sequence[Point | None]) -> list[Number]:
+    units: tuple[Unit, ...] = ("score", "share", "share")
+    found = []
+    for point, unit in zip(points, units, strict=True):
+        within = numbers.interval(point, unit) if point else ""
+        found.append(Number(numbers.stated(point, unit) + (f" ({within})" if within else "")))
+    return found
 
 
 def budgets(lines: Sequence[BudgetLine]) -> Html:

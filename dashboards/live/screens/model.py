@@ -11,7 +11,7 @@ from dashboards.live.markup import Html, Tone, banner, bars, block, join, line, 
 from dashboards.panels import Listed, ModelPanel, Reliability, Trend
 from sandbox.lifecycle import Verdict
 
-_PRIVACY = frozenset({"audit", "membership"})
+_PRIVACY = frozenset({"audit"})
 """Evaluators whose measurements stand below the privacy certificate."""
 
 
@@ -72,6 +72,9 @@ def _certificate_and_decisions(panel: ModelPanel) -> None:
         if panel.budget:
             st.html(block(tables.budgets([panel.budget])))
         _listed([each for each in panel.listed if each.evaluator in _PRIVACY])
+        if panel.attacks:
+            st.html(block(tag("h2", "Can an attacker tell who was in the training?")))
+            st.html(block(tables.attacks(panel.attacks, panel.unit_means)))
         st.html(block(tag("h2", "What was trained")))
         st.html(block(graphs.graph_facts(panel.graph)))
     with right:

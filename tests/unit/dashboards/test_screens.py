@@ -292,3 +292,27 @@ def test_the_heading_links_to_the_reports_that_were_made(made_up):
     html = model_screen.heading(panel, NOW, {"w1": reports.address("falls-risk/3", "w1")})
     assert 'href="/reports/falls-risk/3/w1"' in html
     assert "Evidently" not in model_screen.heading(panel, NOW)
+
+
+def test_attacks_on_the_training_stand_beside_what_epsilon_allows_and_stay_when_later_waves_come(made_up):
+    first, *_, last = sorted(made_up.store.all(Wave, dataset="crime"), key=lambda w: w.day)
+    found = [("membership_auc", 0.512, 0.49, 0.53), ("membership_tpr_1", 0.013, 0.006, 0.024)]
+    attacked = [Measurement(name, *rest[:1], 9_000, *rest[1:], group="attack=RMIA") for name, *rest in found]
+    attacked += [Measurement("membership_tpr_01", None, 9_000, group="attack=RMIA", status="too few")]
+    most = [
+        ("membership_auc_allowed", 0.731),
+        ("membership_tpr_1_allowed", 0.0272),
+        ("membership_tpr_01_allowed", 0.0027),
+    ]
+    attacked += [Measurement(name, value, 12_000) for name, value in most]
+    later = [Measurement(m.name, None, 0, group=m.group, status="reference") for m in attacked if m.group]
+    made_up.evaluation("formal-outcome/1", first.id, "membership", attacked)
+    made_up.evaluation("formal-outcome/1", last.id, "membership", later)
+    html, _ = page_of("model", views.model(made_up.store, "formal-outcome/1"))
+    assert html.count("Can an attacker tell who was in the training?") == 1
+    assert html.index("Privacy certificate") < html.index("Can an attacker tell")
+    for words in ("RMIA", "0.512 (0.490 to 0.530)", "1.3 % (0.6 to 2.4 %)", "too few", "Most by ε", "0.731", "2.7 %",
+                  "9,000 units", first.name):  # fmt: skip
+        assert words in html
+    html, _ = page_of("model", views.model(made_up.store, "digit-reader/1"))
+    assert "Can an attacker" not in html
