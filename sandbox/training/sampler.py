@@ -34,13 +34,19 @@ class UnitRows:
     """Which rows belong to which unit, at most `limit` rows of each: the first in the file's order."""
 
     def __init__(self, codes: Whole, limit: int) -> None:
+        self.sizes: Whole
         order = np.argsort(codes, kind="stable")
         grouped = codes[order]
         first = np.ones(len(codes), bool)
         np.not_equal(grouped[1:], grouped[:-1], out=first[1:])
-        self._order, self._starts = order, np.flatnonzero(first)
-        sizes = np.diff(self._starts, append=len(codes))
-        self.sizes: Whole = np.minimum(sizes, limit, out=sizes)
+        self._places: tuple[Whole, Whole] | None = None
+        if first.all():  # everybody has one row, and the n-th unit may as well be that of the n-th row
+            self.sizes, self.most_rows = np.broadcast_to(np.int64(1), len(codes)), 1
+            return
+        starts = np.flatnonzero(first)
+        self._places = order, starts
+        sizes = np.diff(starts, append=len(codes))
+        self.sizes = np.minimum(sizes, limit, out=sizes)
         self.most_rows = int(self.sizes.max(initial=1))
 
     def __len__(self) -> int:
@@ -48,12 +54,15 @@ class UnitRows:
 
     def rows(self, units: Whole) -> tuple[Whole, Whole]:
         """The rows of these units, and for each row the position of its unit among `units`."""
+        if self._places is None:
+            return units, np.arange(len(units))
+        order, starts = self._places
         if self.most_rows == 1:
-            return self._order[self._starts[units]], np.arange(len(units))
+            return order[starts[units]], np.arange(len(units))
         sizes = self.sizes[units]
         owners = np.repeat(np.arange(len(units)), sizes)
         within = np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return self._order[np.repeat(self._starts[units], sizes) + within], owners
+        return order[np.repeat(starts[units], sizes) + within], owners
 
 
 def draw(units: int, rate: float, generator: np.random.Generator) -> Whole:
