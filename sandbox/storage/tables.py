@@ -196,6 +196,8 @@ audit = sa.Table(
     sa.Column("hash", sa.String(64), nullable=False),
 )
 
+_ENDED = sa.text("action = 'training.finish'")
+sa.Index("audit_ended_trainings", audit.c.subject, sqlite_where=_ENDED, postgresql_where=_ENDED)
 sa.Index("waves_by_dataset", OF_RECORD[records.Wave].c.dataset)
 sa.Index("charges_by_pool", OF_RECORD[records.Charge].c.pool)
 sa.Index("evaluations_by_model", OF_RECORD[records.Evaluation].c.model_version)

@@ -204,6 +204,22 @@ def test_a_tally_is_kept_as_first_written(store):
         assert tx.tally("k") == b"first"
 
 
+def test_what_a_training_cost_is_found_without_reading_the_audit_log(store):
+    for run, seconds in (("r1", 1.5), ("r2", 2.5), ("r1", 3.5)):
+        with store.transaction() as tx:
+            tx.log(Event("operator", "training.finish", run, details={"cpu_seconds": seconds}))
+            tx.log(Event("operator", "training.start", run, details={"charge": "c"}))
+    asked = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *said: asked.append(said[2:4]))
+    with store.reading() as view:
+        assert view.details("training.finish", "r1") == {"cpu_seconds": 3.5}  # the last
+        assert view.details("training.finish", "r9") == {}
+    if store.engine.dialect.name == "sqlite":  # a small table is read whole by PostgreSQL
+        with store.engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[-1][0]}", asked[-1][1]).all()
+        assert "audit_ended_trainings" in str(plan)
+
+
 def test_the_audit_chain_holds_and_shows_any_tampering(store):
     for action in ("a", "b", "c"):
         with store.transaction() as tx:
