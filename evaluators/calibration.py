@@ -74,40 +74,39 @@ def slope_of(scores: Cases, level: float = intervals.LEVEL) -> Estimate | None:
     model is over-confident. A two-parameter logistic regression on the bins, with Wald's interval at as
     many degrees of freedom as there are cases of the rarer outcome;
     None where the outcomes are separated or all scores lie in one bin."""
-    fitted = _fit(scores.counts)
-    if fitted is None:
+    value = float(_slopes(scores.counts))
+    if math.isnan(value):
         return None
-    e = scores.effective(_slopes, lambda c: (_fit(c) or fitted)[1], level)
-    value, variance = _fit(e) or fitted
-    half = intervals.t_of(level, max(float(e.sum(axis=1).min()), 2.0) - 1) * math.sqrt(variance)
+    e = scores.effective(_slopes, lambda c: float(_fit(c)[1]), level)
+    half = intervals.t_of(level, max(float(e.sum(axis=1).min()), 2.0) - 1) * math.sqrt(float(_fit(e)[1]))
     return Estimate(value, value - half, value + half, scores.n)
 
 
 def _slopes(counts: Array) -> Array:
-    fitted = (_fit(c) for c in counts)
-    return np.array([math.nan if fit is None else fit[0] for fit in fitted])
+    return _fit(counts)[0]
 
 
-def _fit(counts: Array) -> tuple[float, float] | None:
-    """The slope of the log odds on those predicted, and its variance."""
+def _fit(counts: Array) -> tuple[Array, Array]:
+    """The slope of the log odds on those predicted, and its variance, by Newton's method; NaN where undefined."""
     p = axes.score_values(counts.shape[-1])
-    n, yes = counts.sum(axis=0).astype(float), counts[1].astype(float)
-    used = n > 0
-    if used.sum() < 2:
-        return None
-    x, n, yes = np.log(p / (1 - p))[used], n[used], yes[used]
-    design = np.stack([np.ones_like(x), x])
-    beta = np.array([0.0, 1.0])
-    for _ in range(50):
-        fitted = 1 / (1 + np.exp(-np.clip(beta @ design, -30, 30)))
-        information = (design * (n * fitted * (1 - fitted))) @ design.T
-        if np.linalg.cond(information) > 1e10:
-            return None
-        step = np.linalg.solve(information, design @ (yes - n * fitted))
-        beta = beta + np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-9:
-            return float(beta[1]), float(np.linalg.inv(information)[1, 1])
-    return None
+    x, n, yes = np.log(p / (1 - p)), counts.sum(axis=-2).astype(float), counts[..., 1, :].astype(float)
+    start, slope = np.zeros(n.shape[:-1]), np.ones(n.shape[:-1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(50):
+            fitted = 1 / (1 + np.exp(-np.clip(start[..., None] + slope[..., None] * x, -30, 30)))
+            weight, off = n * fitted * (1 - fitted), yes - n * fitted
+            a, b, c = weight.sum(axis=-1), weight @ x, weight @ x**2
+            spread = a * c - b * b
+            largest = (a + c) / 2 + np.sqrt(((a - c) / 2) ** 2 + b * b)
+            spread = np.where(largest**2 > 1e10 * spread, np.nan, spread)  # all but singular
+            first, second = off.sum(axis=-1), off @ x
+            steps = (c * first - b * second) / spread, (a * second - b * first) / spread
+            start, slope = (
+                old + np.clip(step, -2, 2) for old, step in zip((start, slope), steps, strict=True)
+            )
+            if not (np.maximum(*map(np.abs, steps)) >= 1e-9).any():
+                return slope, a / spread
+    return np.where(np.maximum(*map(np.abs, steps)) >= 1e-9, np.nan, slope), a / spread
 
 
 def _bias_variance(counts: Array) -> float:

@@ -2,7 +2,7 @@
 
 Intervals: AUC and average precision by score type and influence on the log odds; accuracy and F1 exact;
 losses and errors Student's, mended for skewness; macro AUC the mean of its classes' bounds (safe whatever
-the classes' dependence); macro F1 by its influence function. See evaluators.intervals.
+the classes' dependence); macro F1 and R2 by their influence functions. See evaluators.intervals.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ from evaluators.intervals import Estimate
 from sandbox.records import Measurement
 
 Array = NDArray[Any]
+_MOST = 700.0  # exp of more than 709 is no double
 
 
-@evaluator("discrimination", version=3)
+@evaluator("discrimination", version=4)
 def discrimination(context: Context) -> Iterator[Measurement]:
     report = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}
     yield from report[context.task.kind](context)
@@ -81,7 +83,7 @@ def _binary(context: Context) -> Iterator[Measurement]:
     if scores.units < context.minimum:
         yield from (too_few(name, n) for name in ("accuracy", "f1", "log_loss", "brier"))
         return
-    yield of("accuracy", cases.rate(scores.part(_wrong_and_right)))
+    yield of("accuracy", cases.rate(scores.part(wrong_and_right)))
     f1 = f1_of(scores, context.minimum)
     yield of("f1", f1) if f1 else too_few("f1", n)
     for name in ("log_loss", "brier"):
@@ -104,7 +106,8 @@ def _multiclass(context: Context) -> Iterator[Measurement]:
     else:
         yield too_few("macro_auc", n)
     yield of("log_loss", cases.mean(Cases.of(context.tally, "likelihood"), _losses))
-    yield of("f1", macro_f1(confusion))
+    f1 = macro_f1_of(confusion, context.minimum)
+    yield of("f1", f1) if f1 else too_few("f1", n)
 
 
 def _regression(context: Context) -> Iterator[Measurement]:
@@ -115,10 +118,11 @@ def _regression(context: Context) -> Iterator[Measurement]:
         yield from (too_few(name, n) for name in ("mae", "rmse", "r2"))
         return
     yield of("mae", cases.mean(residual, lambda bins: np.abs(residual_values(bins))))
-    square_error = cases.mean(residual, lambda bins: residual_values(bins) ** 2)
+    square_error = cases.mean(residual, _squares)
     root, low, high = (max(v, 0) ** 0.5 for v in (square_error.value, square_error.low, square_error.high))
     yield of("rmse", Estimate(root, low, high, n))
-    r2 = r2_of(square_error, Cases.of(context.tally, "outcome"))
+    outcome, both = (Cases.of(context.tally, name) for name in ("outcome", "outcome & residual"))
+    r2 = r2_of(residual, outcome, both)
     yield of("r2", r2) if r2 else Measurement("r2", None, n, status="undefined")
 
 
@@ -127,23 +131,58 @@ def accuracy_of(confusion: Cases, level: float = intervals.LEVEL) -> Estimate:
     return cases.rate(confusion.part(_off_and_on_the_diagonal), level)
 
 
-def r2_of(square_error: Estimate, outcome: Cases) -> Estimate | None:
+def r2_of(residual: Cases, outcome: Cases, both: Cases, level: float = intervals.LEVEL) -> Estimate | None:
     """1 - square error / variance of the outcome; None where the outcome does not vary.
 
-    Both are estimated, from the same records. Records far out usually add to both, so that taking the two
-    errors for independent, on the scale of logarithms, errs on the wide side.
+    Records far out may add to both, or to either alone: how much each moves the logarithm of the ratio is read off
+    `both`, the outcome x residual cases.
     """
-    middles = (np.arange(outcome.counts.size) + 0.5) * 2 / outcome.counts.size - 1
-    mean, variance, _ = curve.moments_of(outcome.counts, middles)
-    if variance <= 1e-12 or square_error.value <= 0:
+    square = float((residual.counts * _squares(residual.counts.size)).sum() / residual.counts.sum())
+    variance = curve.moments_of(outcome.counts, _outcome_values(outcome.counts.size))[1]
+    if variance <= 1e-12 or square <= 0:
         return None
-    of_variance = cases.mean(outcome, lambda _: (middles - mean) ** 2)
-    ratio = square_error.value / variance
-    bounds = []
-    for error, against in ((square_error.high, of_variance.low), (square_error.low, of_variance.high)):
-        logs = (math.log(max(e, 1e-12) / v) for e, v in ((error, square_error.value), (against, variance)))
-        bounds.append(1 - ratio * math.exp(math.copysign(math.hypot(*logs), error - square_error.value)))
-    return Estimate(1 - ratio, min(bounds), max(bounds), square_error.n)
+    e = both.effective(_log_ratio, lambda c: curve.moments_of(c, _moves(c))[1] / float(c.sum()), level)
+    n, moves = float(e.sum()), _moves(e)
+    _, spread, skew = curve.moments_of(e, moves)
+    tails = float((e * moves**4).sum()) / n / spread**2 if spread > 0 else 3.0
+    # squares have long tails, so their variance is known to fewer degrees of freedom (Satterthwaite)
+    unsure = intervals.t_of(level, max(min(2 * n / (tails - 1), n - 1), 1)) / intervals.t_of(
+        level, max(n - 1, 1)
+    )
+    reach = intervals.hull(
+        intervals.mean(0.0, spread * unsure**2, n, level), intervals.mean(0.0, spread, n, level, skew)
+    )
+    ratio = square / variance
+    low, high = (1 - ratio * math.exp(min(end, _MOST)) for end in (reach.high, reach.low))
+    return Estimate(1 - ratio, low, high, residual.n)
+
+
+def _log_ratio(both: Array) -> Array:
+    """The logarithm of square error / variance of the outcome, from outcome x residual counts."""
+    n = both.sum(axis=(-2, -1))
+    square = curve.ratio((both.sum(axis=-2) * _squares(both.shape[-1])).sum(axis=-1), n)
+    outcome, values = both.sum(axis=-1), _outcome_values(both.shape[-2])
+    mean = curve.ratio((outcome * values).sum(axis=-1), n)
+    variance = curve.ratio((outcome * values**2).sum(axis=-1), n) - mean**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(curve.ratio(square, variance))
+
+
+def _moves(both: Array) -> Array:
+    """How much a record in each cell moves the logarithm of the ratio, times the number of records."""
+    squares, values = _squares(both.shape[-1]), _outcome_values(both.shape[-2])
+    square = float((both.sum(axis=0) * squares).sum() / both.sum())
+    mean, variance, _ = curve.moments_of(both.sum(axis=1), values)
+    return np.asarray(squares / square - ((values - mean) ** 2 / variance)[:, None])
+
+
+def _squares(bins: int) -> Array:
+    return np.asarray(residual_values(bins) ** 2)
+
+
+def _outcome_values(bins: int) -> Array:
+    """The outcome that stands for each bin of an `outcome` table."""
+    return (np.arange(bins) + 0.5) * 2 / bins - 1
 
 
 def residual_values(bins: int) -> Array:
@@ -151,15 +190,30 @@ def residual_values(bins: int) -> Array:
     return (np.arange(bins) + 0.5) * 4 / bins - 2
 
 
-def macro_f1(confusion: Cases, level: float = intervals.LEVEL) -> Estimate:
-    """The mean F1 of the classes, over (outcome, predicted) cases; one neither seen nor predicted counts 0.
+def macro_f1_of(confusion: Cases, minimum: int, level: float = intervals.LEVEL) -> Estimate | None:
+    """The mean F1 of the classes, over (outcome, predicted) cases; None where fewer than `minimum` cases are of a
+    class or were taken for it.
 
-    Its interval follows from how much each record moves it.
+    Its interval follows from how much each record moves it: the hull of that of these records and of that with two
+    more, which lie as if outcomes and predictions had nothing to do with each other. Of few errors, many samples
+    hold none, and seem sure.
     """
+    if min(confusion.part(partial(_of_class, at)).units for at in range(len(confusion.records))) < minimum:
+        return None
     e = confusion.effective(_mean_f1, _mean_f1_variance, level)
-    return intervals.on_log_odds(
-        float(_mean_f1(confusion.counts)), _mean_f1_variance(e), float(e.sum()), confusion.n, level
+    more = e + 2 * np.outer(e.sum(axis=1), e.sum(axis=0)) / e.sum() ** 2
+    value, n = float(_mean_f1(confusion.counts)), float(e.sum())
+    here, there = (
+        intervals.on_log_odds(float(_mean_f1(c)), _mean_f1_variance(c), n, confusion.n, level)
+        for c in (e, more)
     )
+    return Estimate(value, min(here.low, there.low, value), max(here.high, there.high, value), confusion.n)
+
+
+def _of_class(at: int, confusion: Array) -> Array:
+    """How many cases are of a class or were taken for it, as one cell."""
+    either = confusion[..., at, :].sum(axis=-1) + confusion[..., :, at].sum(axis=-1)
+    return np.asarray(either - confusion[..., at, at])[..., None]
 
 
 def _mean_f1(confusion: Array) -> Array:
@@ -185,7 +239,7 @@ def _losses(bins: int) -> Array:
     return np.asarray(-np.log(axes.score_values(bins)))
 
 
-def _wrong_and_right(counts: Array) -> Array:
+def wrong_and_right(counts: Array) -> Array:
     no, yes = curve.selected(counts)
     return np.stack([no[..., 1] + yes[..., 0], no[..., 0] + yes[..., 1]], axis=-1)
 

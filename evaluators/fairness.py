@@ -105,7 +105,7 @@ def _badness(name: str, value: float) -> float:
 
 
 def _binary(scores: Cases, minimum: int) -> Answers:
-    return {name: _rate(scores.part(cells), minimum) for name, cells in _RATES.items()} | {
+    return {name: _rate(scores.part(cells), minimum) for name, cells in RATES.items()} | {
         "auc": (scores.n, partial(_auc, scores) if scores.rarest >= minimum else None),
         "calibration_bias": (
             scores.n,
@@ -150,7 +150,7 @@ def _of_selected(counts: Array) -> Array:
     return np.stack([side[..., 1] for side in curve.selected(counts)], axis=-1)
 
 
-_RATES = {
+RATES = {
     "outcome_rate": _outcomes,
     "selection_rate": _selections,
     "tpr": _of_positives,

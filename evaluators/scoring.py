@@ -12,6 +12,7 @@ Tables, by task kind (C: columns of the card; only records with a known outcome 
                     confidence        was the chosen class right x 256 bins of its probability
                     likelihood        1,024 bins of the probability given to what happened
     regression      residual          1,024 bins of prediction - outcome, on the card's scale / range
+                    outcome & residual  64 bins of the outcome x 256 of the residual
 
     and of the base (scores, confusion or residual), with score and residual in 256 bins:
                     <base>:<group>    group x base
@@ -45,7 +46,7 @@ from evaluators.base import stream
 from sandbox.catalogue.encoding import Encoding
 from sandbox.tally import Axis, Counts, Table, Tally
 
-SCORING_VERSION = 3
+SCORING_VERSION = 4
 """Grows when a table changes its meaning: then every tally is counted anew."""
 
 BATCH_ROWS = 32_768
@@ -242,7 +243,11 @@ def _regression(batch: Batch) -> dict[str, Table]:
     def base(bins: int) -> Places:
         return [(_uniform_axis("residual", -2, 2, bins), axes.coarser(fine, bins))]
 
+    def both(bins: int) -> Places:
+        return [*outcome(bins), *base(bins)]
+
     tables = {"score": score} | _known(batch, "outcome", outcome, axes.NUMBER_BINS)
+    tables |= _known(batch, "outcome & residual", both, axes.GROUP_SCORE_BINS)
     return tables | _known(batch, "residual", base, axes.SCORE_BINS) | _by_group("residual", batch, base)
 
 

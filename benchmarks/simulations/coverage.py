@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.intervals import rate
+from simulations.people import Crowd, crowds
 from simulations.worlds import World, worlds
 
 EACH, NONE_BELOW, AGAIN_BELOW = 0.945, 0.93, 0.96
@@ -56,19 +57,25 @@ def rates() -> Iterator[Row]:
             yield Row(f"rate p={p} n={n}", float(weight @ holds), float(weight @ width), 0)
 
 
-def simulated(repeats: int, again: int, jobs: int = 1) -> Iterator[Row]:
-    """Every world's figures; `again` times as many draws where the first look asks for it."""
+def simulated(repeats: int, again: int, jobs: int = 1, wanted: str = "") -> Iterator[Row]:
+    """Every world's and crowd's figures, or of those with this in their name; `again` times as many draws where the
+    first look asks for it."""
     work = partial(_both_looks, repeats=repeats, again=again)
+    numbers = [number for number, world in enumerate(_settings()) if wanted in world.name]
     if jobs == 1:
-        for world in range(sum(1 for _ in worlds())):
-            yield from work(world)
+        for number in numbers:
+            yield from work(number)
         return
     with get_context("fork").Pool(jobs) as pool:
-        for rows in pool.imap(work, range(sum(1 for _ in worlds()))):
+        for rows in pool.imap(work, numbers):
             yield from rows
 
 
-def look(world: World, names: list[str], repeats: int, seed: int) -> list[Row]:
+def _settings() -> list[World | Crowd]:
+    return [*worlds(), *crowds()]
+
+
+def look(world: World | Crowd, names: list[str], repeats: int, seed: int) -> list[Row]:
     rng = np.random.default_rng([seed, *world.name.encode()])
     found: dict[str, list[Any]] = {name: [0, 0, 0.0] for name in names}
     for counts in world.draw(rng, repeats):
@@ -88,7 +95,7 @@ def look(world: World, names: list[str], repeats: int, seed: int) -> list[Row]:
 
 
 def _both_looks(number: int, repeats: int, again: int) -> list[Row]:
-    world = list(worlds())[number]
+    world = _settings()[number]
     rows = []
     for row in look(world, list(world.figures), repeats, 20261128):
         if again and row.covered < AGAIN_BELOW:

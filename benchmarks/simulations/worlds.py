@@ -77,7 +77,7 @@ def _binary_worlds() -> Iterator[World]:
         cells = scored(base, spread, off)
         figures = {name: (float(truth(cells)), maker) for name, (truth, maker) in makers.items()}
         if spread == 1.0:
-            figures["ece"] = (_true_ece(cells), _ece)
+            figures["ece"] = (true_ece(cells), _ece)
         yield World(f"base={base:g} spread={spread:g} off={off:g} n={n}", cells, n, figures)
 
 
@@ -92,12 +92,12 @@ def _noisy_worlds() -> Iterator[World]:
 
 
 def _multiclass_worlds() -> Iterator[World]:
-    for right, n in product((0.5, 0.8, 0.95), (60, 300, 3000)):
+    for right, n in product((0.5, 0.8, 0.95, 0.99), (60, 120, 300, 3000)):
         shares = np.array([0.6, 0.3, 0.1])
         cells = shares[:, None] * ((1 - right) / 2 + np.eye(3) * (right - (1 - right) / 2))
         hits = 2 * np.diag(cells) / (cells.sum(axis=0) + cells.sum(axis=1))
         yield World(f"right={right} n={n}", cells, n, {
-            "macro f1": (float(hits.mean()), lambda c, g: discrimination.macro_f1(Cases.plain(c))),
+            "macro f1": (float(hits.mean()), lambda c, g: discrimination.macro_f1_of(Cases.plain(c), 10)),
         })  # fmt: skip
 
 
@@ -152,10 +152,9 @@ def _ece(counts: Any, rng: np.random.Generator) -> Estimate:
     return calibration._ece(calibration._tenths(counts), Cases.plain(counts), rng)
 
 
-def _true_ece(cells: Any) -> float:
-    p, rate = axes.score_values(BINS), cells[1] / np.maximum(cells.sum(axis=0), 1e-300)
-    tenths = calibration._tenths(cells)
-    return float(sum(abs(((p - rate) * cells.sum(axis=0))[members].sum()) for members in tenths))
+def true_ece(cells: Any) -> float:
+    beyond = axes.score_values(BINS) * cells.sum(axis=0) - cells[1]
+    return float(sum(abs(beyond[members].sum()) for members in calibration._tenths(cells)) / cells.sum())
 
 
 def _noisy(name: str, sigma: float, counts: Any, _: np.random.Generator) -> Estimate | None:
@@ -169,7 +168,9 @@ def _errors(counts: Any, of: Callable[[Any], Any]) -> Estimate:
 
 
 def _r2(counts: Any) -> Estimate | None:
-    return discrimination.r2_of(_errors(counts, np.square), Cases.plain(counts.sum(axis=1)))
+    residual, outcome = counts.sum(axis=0), counts.sum(axis=1)
+    both = counts.reshape(len(outcome), -1, 4).sum(axis=-1)
+    return discrimination.r2_of(*(Cases.plain(c) for c in (residual, outcome, both)))
 
 
 def _root(counts: Any) -> Estimate:

@@ -235,6 +235,9 @@ def test_regression_metrics_equal_scikit_learns():
     tables = {
         "residual": Table.count([Axis("residual", labels)], bins),
         "outcome": Table.count([Axis("outcome", labels[:64])], spread),
+        "outcome & residual": Table.count(
+            [Axis("outcome", labels[:64]), Axis("residual", labels[:256])], spread, bins // 4
+        ),
     }
     context = Context(Tally(tables), SimpleNamespace(), SimpleNamespace(kind="regression"), key="k")
     found = {m.name: m.value for m in discrimination.discrimination(context)}
@@ -243,3 +246,27 @@ def test_regression_metrics_equal_scikit_learns():
     assert found["r2"] == pytest.approx(metrics.r2_score(outcome, said), abs=2e-3)
     (bias,) = calibration.calibration(context)
     assert bias.value == pytest.approx((said - outcome).mean(), abs=1e-3)
+
+
+def test_the_macro_f1_by_hand_and_why_it_is_unsure_where_no_record_is_wrong():
+    # x: 2 x 20 / (2 x 20 + 5); y: 2 x 15 / (2 x 15 + 5)
+    found = discrimination.macro_f1_of(Cases.plain(np.array([[20, 5], [0, 15]])), 10)
+    assert found.value == pytest.approx((40 / 45 + 30 / 35) / 2)
+    assert found.low < found.value < found.high
+    perfect = discrimination.macro_f1_of(Cases.plain(np.diag([20, 15])), 10)
+    assert (perfect.value, perfect.high) == (1.0, 1.0)
+    assert 0.75 < perfect.low < 0.95  # 35 right of 35: the exact interval of their share begins at 0.90
+    assert discrimination.macro_f1_of(Cases.plain(np.diag([20, 9])), 10) is None
+
+
+def test_r2_by_hand():
+    # outcomes at -0.5 and 0.5 (of bins whose middles are 1/64 further out), residuals of 0.25 either way (and 1/512)
+    both = np.zeros((64, 256), int)
+    both[[15, 48], 111], both[[15, 48], 144] = 50, 50
+    residual = np.zeros(1024, int)
+    residual[[447, 576]] = 100
+    square, variance = (64.5 / 256) ** 2, (33 / 64) ** 2
+    found = discrimination.r2_of(*(Cases.plain(c) for c in (residual, both.sum(axis=1), both)))
+    assert found.value == pytest.approx(1 - square / variance)
+    # every record has the same square error and lies as far from the mean: nothing is left to chance
+    assert (found.low, found.high) == pytest.approx((found.value, found.value))

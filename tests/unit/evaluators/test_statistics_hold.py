@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluators import calibration, coarse, curve, drift, intervals
+from evaluators import calibration, coarse, curve, discrimination, drift, intervals
 from evaluators.axes import score_positions
 from evaluators.base import stream
 from evaluators.cases import Cases
@@ -76,6 +76,29 @@ def test_the_worst_gap_of_equal_groups_reaches_nothing():
         low.append(gap.low)
         assert gap.low <= gap.value <= gap.high
     assert np.mean(np.array(low) > 0) <= 0.05
+
+
+def test_macro_f1_intervals_cover_where_hardly_any_record_is_wrong():
+    rng, cells = stream("macro f1"), np.array([[0.33, 0.003, 0.0], [0.0, 0.33, 0.003], [0.004, 0.0, 0.33]])
+    truth = float(discrimination._mean_f1(cells * 1e6))
+    drawn = rng.multinomial(120, (cells / cells.sum()).ravel(), ROUNDS).reshape(-1, 3, 3)
+    assert covered([discrimination.macro_f1_of(Cases.plain(c), 10) for c in drawn], truth) >= AT_LEAST
+
+
+@pytest.mark.parametrize("far", [0.3, 0.0, -0.3], ids=["wider", "even", "narrower"])
+def test_r2_intervals_cover_whether_errors_are_larger_or_smaller_far_out(far):
+    rng, made = stream("r2", far), []
+    values = (np.arange(64) + 0.5) / 32 - 1
+    for _ in range(ROUNDS):
+        outcome = np.clip(((np.clip(rng.normal(0, 0.3, 400), -1, 0.999) + 1) * 32).astype(int), 0, 63)
+        spread = 0.15 * (1 + far * (np.abs(values[outcome]) - 0.25) / 0.25)
+        residual = ((np.clip(rng.normal(0, 1, 400) * spread, -1, 1) + 2) * 256).astype(int)
+        both = np.bincount(outcome * 256 + residual // 4, minlength=64 * 256).reshape(64, 256)
+        tables = np.bincount(residual, minlength=1024), np.bincount(outcome, minlength=64), both
+        made.append(discrimination.r2_of(*map(Cases.plain, tables)))
+    shares = np.exp(-(values**2) / 2 / 0.3**2)
+    square = np.average((0.15 * (1 + far * (np.abs(values) - 0.25) / 0.25)) ** 2, weights=shares)
+    assert covered(made, 1 - square / 0.3**2) >= AT_LEAST
 
 
 def test_noisy_intervals_cover_with_the_noise_in_them():
