@@ -23,10 +23,28 @@ import numpy as np
 
 GOAL_SECONDS = 60.0
 SETTINGS: dict[str, dict[str, Any]] = {
-    "logistic, 300 units, 20 steps": {"units": 300, "rate": 0.2, "steps": 20, "hidden": None},
-    "MLP 16, 3,000 units, 60 steps": {"units": 3_000, "rate": 0.1, "steps": 60, "hidden": 16},
-    "MLP 64, 20,000 units, 60 steps": {"units": 20_000, "rate": 0.2, "steps": 60, "hidden": 64},
-    "logistic, 5,000 units, 1,000 steps": {"units": 5_000, "rate": 0.02, "steps": 1_000, "hidden": None},
+    "logistic, 300 units, 20 steps": {"recipe": "logistic", "units": 300, "rate": 0.2, "steps": 20},
+    "gam, 12,000 units, all, 120 steps": {"recipe": "gam", "units": 12_000, "rate": 1.0, "steps": 120},
+    "MLP 16, 3,000 units, 60 steps": {
+        "recipe": "mlp",
+        "hidden": [16],
+        "units": 3_000,
+        "rate": 0.1,
+        "steps": 60,
+    },
+    "MLP 64, 20,000 units, 60 steps": {
+        "recipe": "mlp",
+        "hidden": [64],
+        "units": 20_000,
+        "rate": 0.2,
+        "steps": 60,
+    },
+    "logistic, 5,000 units, 1,000 steps": {
+        "recipe": "logistic",
+        "units": 5_000,
+        "rate": 0.02,
+        "steps": 1_000,
+    },
 }
 
 
@@ -48,7 +66,7 @@ class Row:
         return [f"{self.name}: {what}" for what, met in goals if not met]
 
 
-def measured(name: str, units: int, rate: float, steps: int, hidden: int | None) -> Row:
+def measured(name: str, recipe: str, units: int, rate: float, steps: int, **more: Any) -> Row:
     import torch
 
     from sandbox.catalogue.inputs import Inputs
@@ -64,8 +82,7 @@ def measured(name: str, units: int, rate: float, steps: int, hidden: int | None)
 
     torch.set_num_threads(1)
     inputs = Inputs("binary", 1, numbers=8)
-    settings = {"bins": 8} if hidden is None else {"bins": 8, "hidden": [hidden]}
-    model = Model(export(recipes.build("logistic" if hidden is None else "mlp", settings, inputs), inputs))
+    model = Model(export(recipes.build(recipe, {"bins": 8, **more}, inputs), inputs))
     features = {"numbers": torch.rand(units, 8) * 2 - 1}
     target, codes = (features["numbers"][:, 0] > 0).long(), np.arange(units)
     noise = accounting.noise_for(1.0, 1e-6, rate, steps)

@@ -24,7 +24,7 @@ class RecordVector(nn.Module):
     A constant, and for each feature a part of norm at most 1 (a number: see `Numbers`; a category: its
     place; an array: its values; a text: how often each byte occurs), all divided by the root of how many
     parts there are. A linear model on this vector has gradients of norm at most 1 for a yes-or-no
-    question or a number, and of at most the root of 2 for several classes, so clipping there never bites.
+    question or a number, and of at most the root of 2 for several classes, so clipping takes little or nothing.
     `sizes` says how many places each part has, in order.
     """
 

@@ -78,19 +78,20 @@ def choose(
         max_rows_per_unit=max_rows_per_unit,
         sampling_rate=rate,
         steps=math.ceil(wishes.epochs / rate) if wishes.epochs else steps,
-        clip=wishes.clip or _clip(recipe, inputs, max_rows_per_unit),
+        clip=wishes.clip or _clip(recipe, max_rows_per_unit),
         learning_rate=wishes.learning_rate or learning_rate,
         loss=inputs.kind,
     )
 
 
-def _clip(recipe: str | None, inputs: Inputs, max_rows_per_unit: int) -> float:
-    """The largest gradient that a line gives a record; less for units of several rows, whose mean is seldom as long.
+def _clip(recipe: str | None, max_rows_per_unit: int) -> float:
+    """The largest gradient of a line for a yes-or-no question or a number.
 
-    Below the largest, single records would lose where yes is rare, and chances would come out too small.
+    Of several classes it could be the root of 2, but where the answer is sure and wrong only: it begins below 1, and
+    noise for more is for nothing. In a line the mean of a unit's several rows is seldom as long. Clipped shorter still,
+    chances would come out too small where yes is rare.
     """
-    largest = math.sqrt(2) if inputs.kind == "multiclass" else 1.0
-    return 0.75 * largest if recipe in _LINES and max_rows_per_unit > 1 else largest
+    return 0.75 if recipe in _LINES and max_rows_per_unit > 1 else 1.0
 
 
 def _defaults(recipe: str | None, inputs: Inputs, units: int, epsilon: float) -> tuple[int, int, float]:

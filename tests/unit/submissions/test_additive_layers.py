@@ -44,7 +44,7 @@ def test_the_links_chances_are_laplace_s_and_its_loss_changes_by_at_most_one_for
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
-def test_clipping_takes_nothing_from_the_line_of_a_gam_whatever_its_weights_and_shares(kind):
+def test_the_gradients_of_a_gams_line_have_the_promised_norm_whatever_its_weights_and_shares(kind):
     inputs = Inputs(kind, 3 if kind == "multiclass" else 1, numbers=3, categories=(4,))
     torch.manual_seed(3)
     module = layers_additive.Additive(inputs, 8)
@@ -54,7 +54,7 @@ def test_clipping_takes_nothing_from_the_line_of_a_gam_whatever_its_weights_and_
     gradients = record_gradients(Model(export(module, inputs)), features, made_up.targets(inputs, 200), kind)
     gradients.pop("importance")
     most = squared_norms(gradients).sqrt().max()
-    bound = 2**0.5 if kind == "multiclass" else 1.0  # the plan's clip
+    bound = 2**0.5 if kind == "multiclass" else 1.0
     assert 0.9 * bound < most <= bound + 1e-5
 
 

@@ -68,7 +68,5 @@ def test_a_step_of_a_line_sees_everybody_while_that_is_cheap():
 
 
 def test_the_mean_of_several_rows_is_clipped_shorter_than_a_row_in_a_line():
-    classes = Inputs("multiclass", 3, numbers=2)
     assert plan(recipe="gam").clip == plan(recipe="mlp", max_rows_per_unit=5).clip == 1.0
     assert plan(recipe="gam", max_rows_per_unit=2).clip == 0.75
-    assert plan(recipe="gam", max_rows_per_unit=2, inputs=classes).clip == pytest.approx(0.75 * math.sqrt(2))
