@@ -6,7 +6,8 @@ expect, without any of its outcomes (confidence-based performance estimation). T
 that calibration and the luck of the outcomes to come; it does not hold a changed relation between scores and outcomes:
 to that such an estimate is blind, and `relation_drift` looks for it once outcomes are there.
 
-Records count alike and are taken as independent of each other: where people have several, the interval is too narrow.
+Records count alike, whatever their weight. Where people have several records, outcomes come less independently, and the
+interval is as much wider as that of the same figure on the reference wave is (its design effect; evaluators.cases).
 
 Settlement: for the records whose outcome is known, the estimate stands beside the truth (`_error`: estimate less truth,
 its interval holds 0 where the truth lay within), and `_held` is the share of waves so far where it did. Of a
@@ -16,6 +17,7 @@ number nothing can be said without outcomes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from evaluators import axes, curve, intervals
 from evaluators.base import Context, evaluator, stream, too_few
+from evaluators.cases import Cases
 from evaluators.discrimination import of
 from evaluators.intervals import Estimate
 from sandbox.records import Measurement
@@ -36,7 +39,7 @@ PRIOR = np.array([0.0, 1.0, 1.0])
 UNSETTLED = "no outcomes yet"
 
 
-@evaluator("expected", version=1, kinds={"binary", "multiclass"})
+@evaluator("expected", version=2, kinds={"binary", "multiclass"})
 def expected(context: Context) -> Iterator[Measurement]:
     for name, metric in _METRICS[context.task.kind].items():
         yield from _measure(context, name, metric)
@@ -54,14 +57,14 @@ def _measure(context: Context, name: str, metric: Callable[[Array], Array]) -> I
     if known.sum(axis=1).min() < context.minimum:
         yield from (too_few(each, n) for each in names)
         return
-    fit = calibration(known)
-    estimate = estimated(scores, fit, metric) if n >= context.minimum else None
+    fit, told = calibration(known), independent(context.reference, kind, name)
+    estimate = estimated(scores, fit, metric, told) if n >= context.minimum else None
     yield of(said, estimate) if estimate else too_few(said, n)
     settled = [
         (expected_there, truth)
         for counts in (_known(tally, kind) for tally in (context.tally, *context.earlier))
         if (truth := _truth(counts, name, metric, context.minimum)) is not None
-        and (expected_there := estimated(counts.sum(axis=0), fit, metric)) is not None
+        and (expected_there := estimated(counts.sum(axis=0), fit, metric, told)) is not None
     ]
     now = _known(context.tally, kind)
     if _truth(now, name, metric, context.minimum) is None:
@@ -91,8 +94,18 @@ def calibration(counts: Array) -> tuple[Array, Array]:
     return beta, np.linalg.inv(information)
 
 
-def estimated(scores: Array, fit: tuple[Array, Array], metric: Callable[[Array], Array]) -> Estimate | None:
-    """The metric to expect of records with these counts of scores; None where it is not defined.
+def independent(reference: Tally, kind: str, name: str) -> float:
+    """How many independent records tell as much as one: less than 1 where people have several."""
+    cases = Cases.of(reference, _TABLES[kind]).coarse()
+    variance = curve.auc_variance if name == "auc" else partial(_share_variance, _METRICS[kind][name])
+    return float(cases.effective(_METRICS[kind][name], variance).sum() / cases.counts.sum())
+
+
+def estimated(
+    scores: Array, fit: tuple[Array, Array], metric: Callable[[Array], Array], told: float = 1.0
+) -> Estimate | None:
+    """The metric to expect of records with these counts of scores, each telling as much as `told` independent ones;
+    None where it is not defined.
 
     The draws are a function of the scores and the calibration: the same ones, the same interval."""
     beta, covariance = fit
@@ -105,7 +118,7 @@ def estimated(scores: Array, fit: tuple[Array, Array], metric: Callable[[Array],
     spread, rarer = float(np.nanvar(values, ddof=1)), min(likely.sum(), (scores - likely).sum())
     if not np.isfinite(value) or not np.isfinite(spread) or rarer < 2:
         return None
-    return intervals.on_log_odds(value, spread, float(rarer), int(scores.sum()))
+    return intervals.on_log_odds(value, spread / told, float(rarer) * told, int(scores.sum()))
 
 
 def _chance(beta: Array) -> Array:
@@ -120,7 +133,7 @@ def _design() -> Array:
 
 def _known(tally: Tally, kind: str) -> Array:
     """Outcome x score of the records whose outcome is known; of several classes, whether the chosen one is right."""
-    counts = tally["scores" if kind == "binary" else "confidence"].counts
+    counts = tally[_TABLES[kind]].counts
     return np.asarray(counts.reshape(2, BINS, -1).sum(axis=2))
 
 
@@ -129,6 +142,12 @@ def _truth(counts: Array, name: str, metric: Callable[[Array], Array], minimum: 
     return float(metric(counts)) if enough >= minimum else None
 
 
+def _share_variance(metric: Callable[[Array], Array], counts: Array) -> float:
+    share = float(metric(counts))
+    return share * (1 - share) / float(counts.sum())
+
+
+_TABLES = {"binary": "scores", "multiclass": "confidence"}
 _METRICS: dict[str, dict[str, Callable[[Array], Array]]] = {
     "binary": {"auc": curve.auc, "accuracy": curve.accuracy},
     "multiclass": {"accuracy": curve.outcome_rate},

@@ -11,7 +11,7 @@ at 0.75 three quarters. On the new wave 40 are at 0.25 and 60 at 0.75; so 10 and
 import numpy as np
 import pytest
 
-from evaluators import axes, curve
+from evaluators import axes, curve, units
 from evaluators.base import Context
 from evaluators.expected import BINS, calibration, estimated, expected
 from sandbox.tally import Axis, Table, Tally
@@ -125,3 +125,37 @@ def test_its_intervals_hold_while_the_relation_stays(shift, slope, bias):
             held[name] += guess.low <= float(curve.METRICS[name](now)) <= guess.high
     for name, times in held.items():
         assert times / tried >= 0.945 - 3.2 * np.sqrt(0.945 * 0.055 / tried), (name, times)
+
+
+def of_people(rng, people, each, wide):
+    """A tally of people with `each` records that share score and outcome; they are in 64 replicates if `wide`."""
+    z = rng.normal(0, 1.2, people)
+    y = (rng.random(people) < 1 / (1 + np.exp(-z))).astype(int)
+    at, of = axes.score_positions(1 / (1 + np.exp(-z))), rng.integers(0, 64, people)
+    known = np.zeros((2, 1024), np.int64)
+    np.add.at(known, (y, at), each)
+    made = dict(tally(known).tables)
+    if wide:
+        replicates = np.zeros((64, 2, BINS), np.int64)
+        np.add.at(replicates, (of, y, at // (1024 // BINS)), each)
+        made["replicates:scores"] = Table(
+            (units.REPLICATE_AXIS, *made["scores"].axes[:1], axes.score_axis(BINS)), replicates
+        )
+    return Tally(made)
+
+
+def test_where_people_have_several_records_its_intervals_hold_too():
+    rng, tried, narrow, held = np.random.default_rng(8), 60, 0, {"auc": 0, "accuracy": 0}
+    for _ in range(tried):
+        reference, now = (of_people(rng, 500, 4, wide=True) for _ in range(2))
+        found = measured(now, reference=reference)
+        for name in held:
+            error = found[f"expected_{name}_error"]
+            held[name] += error.low <= 0 <= error.high
+        alone = measured(now, reference=Tally({n: reference[n] for n in ("scores", "score")}))[
+            "expected_auc_error"
+        ]
+        narrow += alone.low <= 0 <= alone.high
+    for name, times in held.items():
+        assert times / tried >= 0.945 - 3.2 * np.sqrt(0.945 * 0.055 / tried), (name, times)
+    assert narrow / tried < 0.85  # what taking them for 2,000 people would promise
