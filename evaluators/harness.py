@@ -20,6 +20,7 @@ from evaluators.base import Context, Evaluator
 from evaluators.catalogue import evaluators_for
 from evaluators.challenger import run_first
 from evaluators.counting import EVERYDAY, OF_THE_MACHINE, builder_of
+from evaluators.mirror import mirror
 from evaluators.monitor import keep_watch
 from evaluators.origins import origin_of
 from evaluators.policy import Policy, load_policy
@@ -39,10 +40,6 @@ from sandbox.tally import Tally
 Progress = Callable[[int, int, str], None]
 """Told (how much is done, of how much, what comes next)."""
 
-HEADLINES = frozenset(
-    {"auc", "accuracy", "macro_auc", "r2", "brier", "log_loss", "calibration_bias", "ece"}
-    | {"score_distance", "outcome_distance", "outcome_rate"}
-)
 _log = logging.getLogger(__name__)
 
 
@@ -79,10 +76,10 @@ def evaluate_pair(
     """Does what is left of one model version on one wave; raises Later for trouble with this machine."""
     try:
         run_first(store, tallies, pair.wave, by)
-        made, headline = _do(store, settings, tallies, policy, pair, by, progress)
+        made = _do(store, settings, tallies, policy, pair, by, progress)
     except OF_THE_MACHINE as error:
         raise Later(_postpone(store, pair, error, by)) from None
-    _mirror(store, settings, pair, headline)
+    mirror(store, settings, pair.model_version)
     _watch(store, policy, tallies, pair.model_version, by)
     return made
 
@@ -128,11 +125,11 @@ def _do(
     pair: Pair,
     by: str,
     progress: Progress,
-) -> tuple[list[Evaluation], dict[str, float]]:
+) -> list[Evaluation]:
     progress(0, len(pair.evaluators), "counting")
     seen, failure = _seen(store, settings, tallies, pair)
     is_reference = pair.wave.id == pair.reference.id
-    done, headline = [], dict[str, float]()
+    done = []
     for number, evaluator in enumerate(pair.evaluators):
         progress(number, len(pair.evaluators), evaluator.name)
         measured: list[Measurement] = []
@@ -154,8 +151,7 @@ def _do(
         evaluation = _keep(store, pair, evaluator, failed, measured, judged, by)
         if evaluation:
             done.append(evaluation)
-            headline |= _headline(measured)
-    return done, headline
+    return done
 
 
 @dataclass(frozen=True)
@@ -282,28 +278,6 @@ def _postpone(store: Store, pair: Pair, error: BaseException, by: str) -> str:
     with store.transaction() as tx:
         tx.log(Event(by, "evaluation.postpone", subject, why))
     return why
-
-
-def _mirror(store: Store, settings: Settings, pair: Pair, headline: dict[str, float]) -> None:
-    """Best effort, after our commit: MLflow's pages show each model's history."""
-    if not headline:
-        return
-    waves = sorted(store.all(Wave, dataset=pair.wave.dataset), key=lambda w: (w.day, w.id))
-    step = [wave.id for wave in waves].index(pair.wave.id)
-    try:
-        from sandbox.registry.registry import mirror
-
-        mirror(settings, pair.model_version, step, headline)
-    except Exception as error:
-        _log.warning("%s was not mirrored to MLflow: %s", pair.model_version.id, type(error).__name__)
-
-
-def _headline(measured: Iterable[Measurement]) -> dict[str, float]:
-    return {
-        m.name: m.value
-        for m in measured
-        if m.name in HEADLINES and not m.group and not m.feature and m.value is not None
-    }
 
 
 def _code(part: str, error: BaseException) -> str:

@@ -1,11 +1,12 @@
 """Shared by tests of several packages: an empty MLflow store, made once, and a clinic to train on."""
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
-from sandbox.records import Dataset, Event
+from sandbox.lifecycle import WaveState
+from sandbox.records import Dataset, Event, Wave
 from sandbox.roles import Person, Role
 from sandbox.settings import Settings, Storage
 
@@ -68,6 +69,22 @@ class Clinic:
         if code:
             (folder / "model.py").write_text(code)
         return folder
+
+    def bring_in(self, name, month, seed=4):
+        """A wave of 200 other patients."""
+        from sandbox.catalogue.files import write_parquet
+        from sandbox.privacy.ledger import open_wave_budget
+
+        path = self.folder / "data" / "clinic" / "waves" / f"{name}.parquet"
+        table = patients(200, seed=seed)
+        wave = Wave(
+            f"clinic/{name}", "clinic", name, date(2026, month, 1), table.num_rows, 200, write_parquet(table, path),
+            str(path), WaveState.ACCEPTED, {}, NOON, "dana",
+        )  # fmt: skip
+        with self.store.transaction() as tx:
+            tx.add(wave, Event("dana", "test", wave.id))
+            open_wave_budget(tx, self.card, name, "dana")
+        return wave
 
     def submit(self, by="dev", **what):
         from sandbox.submissions.intake import submit

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,29 +110,42 @@ def load_scorer(settings: Settings, model_version: ModelVersion) -> Scorer:
         return artifact.read(folder / _DATA, model_version.digest)
 
 
-def mirror(settings: Settings, model_version: ModelVersion, step: int, metrics: Mapping[str, float]) -> int:
-    """Copies headline values into MLflow, for its own pages; returns how many it took.
+@dataclass(frozen=True)
+class Headline:
+    """One value to show in MLflow: of which measure, on which wave (`step`), and when it was measured."""
 
-    Our tables stay the truth: this is best effort, holds at most `HEADLINES` values a model version,
-    and leaves out what is not finite (MLflow reads NaN back as 0).
+    name: str
+    value: float
+    step: int
+    at: datetime
+
+
+def mirror(settings: Settings, model_version: ModelVersion, wanted: Iterable[Headline]) -> int:
+    """Makes MLflow's own pages show each of these values once; returns how many were not there yet.
+
+    Our tables stay the truth: this is best effort, holds at most `HEADLINES` values a model version, and leaves
+    out what is not finite (MLflow reads NaN back as 0). A measure that is there at a step stays as it is. Asking
+    again after an interruption adds what is missing: what was written already has the same time and so is not doubled.
     """
-    import time
-
     client = mlflow_door.client(settings)
     from mlflow.entities import Metric
 
     run = _evaluation_run(client, settings, model_version)
-    already = int(run.data.tags.get("ndl.mirrored", 0))
-    kept = {name: value for name, value in metrics.items() if math.isfinite(value)}
-    taken = dict(list(kept.items())[: max(0, HEADLINES - already)])
+    there = {
+        (metric.key, metric.step)
+        for key in run.data.metrics
+        for metric in client.get_metric_history(run.info.run_id, key)
+    }
+    missing = {
+        (name, one.step): Metric(
+            name, one.value, int(one.at.timestamp() * 1000), one.step, model_id=model_version.logged_model
+        )
+        for one in wanted
+        if math.isfinite(one.value) and ((name := _metric_name(one.name)), one.step) not in there
+    }
+    taken = list(missing.values())[: max(0, HEADLINES - len(there))]
     if taken:
-        now = int(time.time() * 1000)
-        values = [
-            Metric(_metric_name(name), value, now, step, model_id=model_version.logged_model)
-            for name, value in taken.items()
-        ]
-        client.log_batch(run.info.run_id, metrics=values)
-        client.set_tag(run.info.run_id, "ndl.mirrored", str(already + len(taken)))
+        client.log_batch(run.info.run_id, metrics=taken)
     return len(taken)
 
 

@@ -179,16 +179,3 @@ def test_registering_says_nothing(register, capfd):
     register()
     said = capfd.readouterr()
     assert said.out + said.err == ""
-
-
-def test_headline_values_are_mirrored_but_never_nan_and_never_too_many(clinic, register, monkeypatch):
-    _, version = register()
-    monkeypatch.setattr(registry, "HEADLINES", 5)
-    assert (
-        registry.mirror(clinic.settings, version, 0, {"auc": 0.8, "brier": float("nan"), "gap|a=b": 0.1}) == 2
-    )
-    assert registry.mirror(clinic.settings, version, 1, {f"m{i}": 0.5 for i in range(10)}) == 3
-    assert registry.mirror(clinic.settings, version, 2, {"auc": 0.9}) == 0
-    client = mlflow_door.client(clinic.settings)
-    metrics = client.get_logged_model(version.logged_model).metrics
-    assert {m.key: m.value for m in metrics} == {"auc": 0.8, "gap_a_b": 0.1, "m0": 0.5, "m1": 0.5, "m2": 0.5}

@@ -1,8 +1,6 @@
 """A small world to evaluate in: a card, waves of records with a planted relation, a store, models."""
 
 import hashlib
-import sys
-import types
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from sandbox.catalogue.card import Card
 from sandbox.catalogue.encoding import Encoding
 from sandbox.lifecycle import Standing, WaveState
 from sandbox.records import Dataset, Event, ModelVersion, Wave
+from sandbox.registry import registry
 from sandbox.settings import Settings
 from sandbox.storage import Store
 
@@ -100,8 +99,7 @@ def scorer(card):
 @pytest.fixture(autouse=True)
 def no_mlflow(monkeypatch):
     """The mirror is somebody else's test; here it would cost a second of MLflow's start for each."""
-    silent = types.SimpleNamespace(mirror=lambda *_: 0)
-    monkeypatch.setitem(sys.modules, "sandbox.registry.registry", silent)
+    monkeypatch.setattr(registry, "mirror", lambda *_: 0)
 
 
 @pytest.fixture
