@@ -206,11 +206,12 @@ def _seen(store: Store, settings: Settings, tallies: Tallies, pair: Pair) -> tup
         reference, card, task, None, tally_key(version, pair.reference, encoding), origin=origin
     )
     tables = dict(zip(own, zip(counted, of_reference, strict=True), strict=True))
+    at_reference = pair.wave.id == pair.reference.id
     for e in pair.evaluators:
         if e.inside:
-            found = tallies.examined(version, pair.reference, e, e.inside)
+            found = tallies.examined(version, pair.wave, e, e.inside) if at_reference else Tally({})
             tables[e.name] = (Tally({}), found)
-    if pair.wave.id == pair.reference.id:
+    if at_reference:
         return _Seen(at_first, at_first, tables), ""
     key, earlier = tally_key(version, pair.wave, encoding), tuple(_earlier(tallies, pair))
     now = Context(

@@ -74,7 +74,7 @@ def _ranks(scores: NDArray[np.float64], member: NDArray[np.bool_]) -> Table:
 @evaluator("membership", version=1, inside=attack)
 def membership(context: Context) -> Iterator[Measurement]:
     """Can an attacker tell who was in the training?"""
-    why = "reference" if context.reference else _reason(context.tally)
+    why = _reason(context.tally)
     if why:
         names = product((AUC, *FOUND), ATTACKS)
         yield from (Measurement(name, None, 0, group=_group(a), status=why) for name, a in names)
@@ -129,7 +129,10 @@ def found_at(counts: NDArray[np.int64], rate: float, level: float = intervals.LE
 
 
 def _reason(tally: Tally) -> str:
-    return _WHY.labels[int(tally["why"].counts.argmax())] if "why" in tally.tables else ""
+    """Why there is nothing to measure; empty where there is. Nobody looks inside on later waves."""
+    if "why" in tally.tables:
+        return _WHY.labels[int(tally["why"].counts.argmax())]
+    return "" if tally.tables.keys() >= ATTACKS.keys() else "reference"
 
 
 def _group(attack: str) -> str:
