@@ -61,10 +61,12 @@ class Cases:
 
     @property
     def units(self) -> int:
-        """How many units there are at least: the records, or the replicates that hold any."""
+        """How many units there are at least: the records, or the replicates that hold any, or as many units of
+        equal weight as tell as much as these."""
         if self.replicates is None:
             return self.n
-        return min(self.n, int(np.count_nonzero(_totals(self.replicates))))
+        totals = _totals(self.replicates)
+        return min(self.n, int(np.count_nonzero(totals)), round(units.effective(totals)))
 
     @property
     def rarest(self) -> int:

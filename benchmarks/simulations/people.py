@@ -65,25 +65,27 @@ class Crowd:
                 for name, (shape, width, cell) in self._tables.items()
             }
 
-    @cached_property
-    def _rng(self) -> np.random.Generator:
-        return np.random.default_rng([7, *self.name.rpartition(" ")[0].encode()])
+    def _rng(self, purpose: int) -> np.random.Generator:
+        """The same people whatever the size of the wave and whatever is asked first."""
+        return np.random.default_rng([7, purpose, *self.name.rpartition(" ")[0].encode()])
 
     @cached_property
     def _rows(self) -> Any:
-        return self._rng.integers(1, 2 * self.rows, PEOPLE)
+        return self._rng(0).integers(1, 2 * self.rows, PEOPLE)
 
     @cached_property
     def _latent(self) -> Any:
         """Three normal variates for each record."""
-        own, theirs = self._rng.normal(size=(3, self._rows.sum())), self._rng.normal(size=(3, PEOPLE))
+        own, theirs = (
+            self._rng(at).normal(size=(3, size)) for at, size in ((1, self._rows.sum()), (2, PEOPLE))
+        )
         return np.sqrt(self.alike) * theirs.repeat(self._rows, axis=1) + np.sqrt(1 - self.alike) * own
 
     @cached_property
     def _weights(self) -> Any:
         """In steps; in part they go with the scores."""
         first = self._latent[0][self._rows.cumsum() - self._rows]
-        raw = np.exp(self.uneven * (first + np.sqrt(3) * self._rng.normal(size=PEOPLE)) / 2)
+        raw = np.exp(self.uneven * (first + np.sqrt(3) * self._rng(3).normal(size=PEOPLE)) / 2)
         raw = np.clip(raw, raw.mean() / 20, raw.mean() * 20)
         return np.maximum(np.rint(raw / raw.max() * units.WEIGHT_STEPS), 1)
 

@@ -90,6 +90,8 @@ def test_too_few_counts_people_and_never_weight():
     assert measured(WEIGHED, "fell", few)["accuracy", "", ""].status == "too few"
     assert measured(PEOPLE, "fell", times(weighing(8), 9))["accuracy", "", ""].status == "too few"
     assert measured(PLAIN, "fell", times(weighing(8), 9))["accuracy", "", ""].status == "ok"
+    hardly = weighing(200, weight=np.where(np.arange(200) < 4, 4.0, 0.001))
+    assert measured(WEIGHED, "fell", hardly)["accuracy", "", ""].status == "too few"  # four people say it all
 
 
 def test_without_weights_and_with_a_record_a_person_the_counts_are_taken_as_they_are():
