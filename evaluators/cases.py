@@ -116,9 +116,16 @@ class Cases:
 
 
 def rate(cases: Cases, level: float = intervals.LEVEL) -> Estimate:
-    """The share of the second of two cells, with its exact interval."""
+    """The share of the second of two cells, with its exact interval; of weighted records also one that allows for a
+    record that was not seen and weighs more than those that were."""
     e = cases.effective(_share, _share_variance, level)
-    return replace(intervals.rate(float(e[1]), float(e.sum()), level), n=cases.n)
+    found = replace(intervals.rate(float(e[1]), float(e.sum()), level), n=cases.n)
+    if cases.replicates is None or np.array_equal(cases.counts, cases.records):
+        return found
+    unseen, variance = 1 / units.effective(_totals(cases.replicates)), _share_variance(e)
+    low = 1 - intervals.most_with_unseen(1 - found.value, variance, unseen, level)
+    high = intervals.most_with_unseen(found.value, variance, unseen, level)
+    return replace(found, low=min(found.low, low), high=max(found.high, high))
 
 
 def mean(cases: Cases, terms: Callable[[int], Array], level: float = intervals.LEVEL) -> Estimate:

@@ -7,7 +7,8 @@ records, 3 % at 1,000. Where two approximations err in different places (AUC, av
 means), the interval is the hull of both.
 
 Sources: Clopper & Pearson 1934; Newcombe, Stat. Med. 25 (2006) 559, method 5, and DeLong 1988 (AUC); Hall
-1992 (skewed means); Newcombe 1998 and Zou & Donner 2008 (square-and-add for differences).
+1992 (skewed means); Fay & Feuer, Stat. Med. 16 (1997) 791 (weighted rates); Newcombe 1998 and Zou & Donner 2008
+(square-and-add for differences).
 """
 
 from __future__ import annotations
@@ -66,6 +67,16 @@ def rate(cases: float, n: float, level: float = LEVEL) -> Estimate:
     low = float(betaincinv(cases, n - cases + 1, tail)) if cases > 0 else 0.0
     high = float(betaincinv(cases + 1, n - cases, 1 - tail)) if cases < n else 1.0
     return Estimate(share, min(low, share), max(high, share), round(n))
+
+
+def most_with_unseen(share: float, variance: float, unseen: float, level: float = LEVEL) -> float:
+    """The upper bound of a share of unequal weights, as if one more case of the weight `unseen` (of all together 1)
+    had been found: the heaviest cases are the fewest, and mostly missed where a share is small (Fay and Feuer 1997,
+    with the beta distribution in place of the gamma)."""
+    from scipy.special import betaincinv
+
+    more, spread = min(share + unseen, 1 - _EDGE), variance + unseen**2
+    return float(betaincinv(more**2 / spread, more * (1 - more) / spread, (1 + level) / 2))
 
 
 def auc(

@@ -74,3 +74,20 @@ def test_where_nothing_varies_every_person_counts_once():
     assert effective == pytest.approx(105)  # replicates this even speak for more people than 40
     expected = intervals.rate(0.0, 105.0)
     assert cases.rate(people).high == pytest.approx(expected.high)
+
+
+def test_a_rare_case_that_was_not_seen_may_weigh_more_than_those_that_were():
+    # of 64 replicates one holds a case of weight 1, and all hold others of weight 1 but for eight of weight 8
+    replicates = np.ones((64, 2), int) * [1, 0]
+    replicates[:8, 0], replicates[8] = 8, [0, 1]
+    records = np.array([63, 1])
+    weighed = Cases(records, replicates.sum(axis=0) * 64 / 120, replicates)
+    found = cases.rate(weighed)
+    assert found.value == pytest.approx(1 / 120)
+    # sum of squares 8 x 64 + 56 less 120^2 / 64, over 63/64: as 41.3 people of equal weight
+    unseen = 1 / units.effective(replicates.sum(axis=1))
+    assert unseen == pytest.approx((568 - 225) * 64 / 63 / 120**2)
+    assert found.high > 1 / 120 + 2 * unseen
+    # where all weigh the same it is the exact bound's near relation: one case of 64 reaches to 8.4 %
+    exact = intervals.rate(1, 64).high
+    assert intervals.most_with_unseen(1 / 64, 1 / 64**2, 1 / 64) == pytest.approx(exact, abs=0.002)
