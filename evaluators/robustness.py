@@ -42,7 +42,7 @@ def count(batch: Batch) -> Tally:
     every = changes(batch.encoding)
     axis = Axis("change", tuple(change.label for change in every))
     which, rows, after = [np.zeros(0, int)], [np.zeros(0, int)], [batch.said[:0]]
-    waiting: list[dict[str, Array]] = []
+    waiting, size = list[dict[str, Array]](), 0
     for number, picked in _plan(batch, every):
         part = {name: array[picked] for name, array in batch.features.items()}
         waiting.append(
@@ -50,9 +50,10 @@ def count(batch: Batch) -> Tally:
         )
         which.append(np.full(len(picked), number))
         rows.append(picked)
-        if sum(map(_rows, waiting)) >= _AT_ONCE:  # of a few records each, one question is cheaper than many
+        size += len(picked)
+        if size >= _AT_ONCE:  # of a few records each, one question is cheaper than many
             after.append(_answers(batch, waiting))
-            waiting = []
+            waiting, size = [], 0
     if waiting:
         after.append(_answers(batch, waiting))
     return Tally(_tables(batch, axis, np.concatenate(which), np.concatenate(rows), np.concatenate(after)))
@@ -72,10 +73,6 @@ def _plan(batch: Batch, every: tuple[Change, ...]) -> Iterator[tuple[int, Array]
 
 def _answers(batch: Batch, parts: list[dict[str, Array]]) -> Array:
     return batch.ask({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-
-
-def _rows(features: dict[str, Array]) -> int:
-    return len(next(iter(features.values())))
 
 
 def _tables(batch: Batch, axis: Axis, which: Array, rows: Array, after: Array) -> dict[str, Table]:
