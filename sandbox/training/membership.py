@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sandbox.submissions.graph.lift import Model
 
 SHADOWS = 16
-TARGETS, POOL = 10_000, 10_000
+TARGETS, POOL = 10_000, 6_000
 """Units of either side that are attacked, and units that shadows learn from, at most."""
 FEWEST = 50
 """Units of either side and of the pool below which nothing is attacked."""
