@@ -22,9 +22,9 @@ class RecordVector(nn.Module):
     """A record as one vector of norm at most 1, using public bounds only; it has no weights.
 
     A constant, and for each feature a part of norm at most 1 (a number: see `Numbers`; a category: its
-    place; an array: its values; a text: how often each byte occurs), all divided by the root of how many
-    parts there are. A linear model on this vector has gradients of norm at most 1 for a yes-or-no
-    question or a number, and of at most the root of 2 for several classes, so clipping takes little or nothing.
+    place; an array: its values, an image's on [-1, 1]; a text: how often each byte occurs), all divided by the
+    root of how many parts there are. A linear model on this vector has gradients of norm at most 1 for a
+    yes-or-no question or a number, and of at most the root of 2 for several classes: clipping takes little.
     `sizes` says how many places each part has, in order.
     """
 
@@ -33,6 +33,7 @@ class RecordVector(nn.Module):
         self.numbers = numbers
         self.categories = tuple(inputs.categories)
         self.arrays = {name: math.prod(shape) for name, shape in inputs.arrays.items()}
+        self.images = tuple(name for name, shape in inputs.arrays.items() if len(shape) > 1)
         self.texts = tuple(inputs.texts)
         self.sizes = (1, *(numbers.width,) * inputs.numbers, *self.categories, *self.arrays.values(),
                       *(_BYTES,) * len(self.texts))  # fmt: skip
@@ -46,7 +47,10 @@ class RecordVector(nn.Module):
         if self.categories:
             columns = zip(batch["categories"].unbind(1), self.categories, strict=True)
             parts += [F.one_hot(column.clamp(0, size - 1), size).float() for column, size in columns]
-        parts += [batch[name].flatten(1) / math.sqrt(size) for name, size in self.arrays.items()]
+        arrays = {name: batch[name].flatten(1) for name in self.arrays}
+        for name in self.images:  # dark ones would hardly be heard
+            arrays[name] = arrays[name] * 2 - 1
+        parts += [values / math.sqrt(self.arrays[name]) for name, values in arrays.items()]
         parts += [_byte_shares(batch[name]) for name in self.texts]
         return torch.cat(parts, 1) * self.scale
 

@@ -84,6 +84,13 @@ def test_a_records_vector_never_has_a_norm_above_one(numbers, inputs):
     assert vectors.norm(dim=1).max() <= 1 + 1e-6
 
 
+def test_a_dark_image_is_as_long_a_vector_as_a_bright_one_and_its_opposite():
+    images = torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])
+    dark, bright = layers.RecordVector(IMAGE, layers.Bins(1))(image=images)
+    assert torch.allclose(dark[1:], -bright[1:])
+    assert torch.allclose(dark.norm(), torch.tensor(1.0))
+
+
 def test_the_ends_of_a_range_fall_into_the_first_and_last_bin():
     seen = layers.Bins(4)(torch.tensor([[-1.0], [-0.51], [-0.5], [0.99], [1.0]])) > 0
     assert seen.int().argmax(1).tolist() == [0, 0, 1, 3, 3]
