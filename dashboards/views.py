@@ -76,7 +76,7 @@ def overview(store: Store, monitoring: Monitoring | None = None) -> OverviewPane
 
     `monitoring` is the policy's, for the budget of false alarms; None for the built-in one.
     """
-    alarms = budget(store, monitoring or Monitoring(), store.clock().date())
+    alarms = budget(store, monitoring or Monitoring())
     with store.reading() as view:
         waves = view.all(Wave)
         models = [_model_line(view, version, waves) for version in view.all(ModelVersion)]

@@ -92,7 +92,7 @@ def findings(box: Sandbox, model: str, everything: bool) -> None:
         from evaluators.policy import load_policy
 
         policy = load_policy(box.settings.evaluation.policy).monitoring
-        said = budget(box.store, policy, box.store.clock().date()).words
+        said = budget(box.store, policy).words
         box.console.print(f"Alarm budget: {said}", highlight=False)
     else:
         box.console.print("No findings yet. Evaluate what is due: [bold]ndl evaluate --due[/bold]")

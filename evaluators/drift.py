@@ -46,9 +46,12 @@ def input_drift(context: Context) -> Iterator[Measurement]:
             yield from _share(context, "unknown", axes.UNKNOWN, feature)
 
 
-@evaluator("volume", version=1)
+@evaluator("volume", version=2)
 def volume(context: Context) -> Iterator[Measurement]:
-    """How many records there are for each one in the reference wave."""
+    """How many records there are for each one in the file that the reference wave was held out of.
+
+    Where units recur, every wave is its held-out share; where they do not, all but the first are whole.
+    """
     n = context.tally["score"].total
     if context.reference is None:
         yield Measurement("volume_ratio", None, n, status="reference")
@@ -58,7 +61,8 @@ def volume(context: Context) -> Iterator[Measurement]:
         yield too_few("volume_ratio", n)
         return
     share = intervals.rate(n, n + before)
-    value, low, high = (s / (1 - s) for s in (share.value, share.low, share.high))
+    held_out = 1.0 if context.card.recurs else context.card.training.held_out_share
+    value, low, high = (held_out * s / (1 - s) for s in (share.value, share.low, share.high))
     yield of("volume_ratio", Estimate(value, low, high, n))
 
 

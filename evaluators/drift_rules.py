@@ -46,7 +46,7 @@ def volume(policy: Policy, now: Measured, _: Measured, at: Occasion) -> Iterator
     else:
         verdict = Verdict.WITHIN if 1 / limit < here.low and here.high < limit else Verdict.UNKNOWN
     said = (
-        f"Wave {at.wave} has {here.value:.2f} records for each one in wave {at.reference}"
+        f"Wave {at.wave} has {here.value:.2f} records for each one in the file of wave {at.reference}"
         f" (95 % interval {here.low:.2f} to {here.high:.2f})"
     )
     allowed = f"from {1 / limit:.2g} to {limit:.2g}"

@@ -60,8 +60,9 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
 
 @dataclass(frozen=True)
 class AlarmBudget:
-    """False alarms that the policy declares for a year, and the part that a year of checks has used up: each
-    check may be a false alarm once in `threshold` times. `alarms` counts those there were, true or false."""
+    """False alarms that the policy declares for a year, and the part that the last year of waves, which ended
+    `until`, has used up: each check may be a false alarm once in `threshold` times. `alarms` counts those there
+    were, true or false."""
 
     declared: float
     spent: float
@@ -69,6 +70,7 @@ class AlarmBudget:
     checks: int
     threshold: float
     alarms: int
+    until: date | None = None
 
     @property
     def left(self) -> float:
@@ -78,23 +80,26 @@ class AlarmBudget:
     def words(self) -> str:
         several = "alarm" if self.declared == 1 else "alarms"
         left = f"{self.left:.2f} left" if self.left >= 0 else "more checks than the policy plans for"
+        when = f"the year up to the wave of {self.until:%d %B %Y}" if self.until else "a year without waves"
         return (
             f"{self.declared:g} false {several} a year for the whole estate ({self.streams} figures watched);"
-            f" {self.checks} checks in the past year used {self.spent:.2f}, {left}. An alarm needs evidence of"
+            f" {self.checks} checks in {when} used {self.spent:.2f}, {left}. An alarm needs evidence of"
             f" {self.threshold:,.0f}; there were {self.alarms}."
         )
 
 
-def budget(store: Store, policy: Monitoring, today: date) -> AlarmBudget:
-    """How much of the year's alarm budget the past year has used."""
+def budget(store: Store, policy: Monitoring) -> AlarmBudget:
+    """How much of the year's alarm budget the last year has used: the one that ends with the newest wave judged."""
     with store.reading() as view:
         streams = streams_of(view)
         waves = {wave.id: wave.day for wave in view.all(Wave)}
-        found = [f for f in view.all(Finding, rule=RULE) if today - waves[f.wave] <= timedelta(days=365)]
+        found = view.all(Finding, rule=RULE)
+    until = max((waves[f.wave] for f in found), default=None)
+    found = [f for f in found if until and until - waves[f.wave] < timedelta(days=365)]
     threshold = policy.threshold(streams)
     alarmed = {(f.model_version, f.subject) for f in found if f.verdict is Verdict.BEYOND}
     return AlarmBudget(
-        policy.alarms_a_year, len(found) / threshold, streams, len(found), threshold, len(alarmed)
+        policy.alarms_a_year, len(found) / threshold, streams, len(found), threshold, len(alarmed), until
     )
 
 

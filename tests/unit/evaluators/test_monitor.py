@@ -50,12 +50,13 @@ def test_without_a_change_there_is_no_alarm_and_the_budget_says_what_the_checks_
     assert not any(f.verdict is Verdict.BEYOND for f in found.values())
     assert any(f.verdict is Verdict.WITHIN for f in found.values())
     policy = Monitoring(alarms_a_year=0.5)
-    said = monitor.budget(store, policy, date(2026, 4, 1))
+    said = monitor.budget(store, policy)
     assert (said.streams, said.checks, said.alarms) == (3, 8 * 3, 0)
     assert said.threshold == 52 * 3 / 0.5
     assert said.spent == pytest.approx(24 / 312)
     assert "0.5 false alarms a year for the whole estate (3 figures watched)" in said.words
-    assert monitor.budget(store, policy, date(2027, 12, 1)).checks == 0
+    assert f"checks in the year up to the wave of {said.until:%d %B %Y}" in said.words
+    assert monitor.budget(store, policy).until == max(wave.day for wave in store.all(Wave))
 
 
 def test_the_answer_does_not_depend_on_which_wave_was_evaluated_first(

@@ -17,9 +17,12 @@ from sandbox.catalogue.encoding import Encoding
 from sandbox.catalogue.people import PeoplePlan, chunk_table, chunks, generate
 from sandbox.catalogue.people_drift import Drift
 from sandbox.lifecycle import Verdict
+from sandbox.records import Measurement
+from sandbox.tally import Axis, Table, Tally
 
 ONSET = 2
-PLAN = PeoplePlan(seed=7, rows=6000, wave_rows=4000, waves=3, recurs=False, max_rows_per_person=1)
+HELD_OUT = 6000
+PLAN = PeoplePlan(seed=7, rows=20_000, wave_rows=14_000, waves=3, recurs=False, max_rows_per_person=1)
 EVALUATORS = {
     "input_drift": drift.input_drift, "volume": drift.volume, "score_drift": drift.score_drift,
     "outcome_drift": drift.outcome_drift, "relation_drift": drift.relation_drift,
@@ -45,8 +48,10 @@ def found(encoding):
         return np.column_stack([features["numbers"], *(features["categories"] == at for at in range(8))])
 
     def table(number, *drifts):
+        """The first is the share of its file that is held out; later ones are whole."""
         (chunk,) = chunks(replace(PLAN, drifts=drifts), number)
-        return chunk_table(PLAN if not drifts else replace(PLAN, drifts=drifts), chunk)
+        made = chunk_table(PLAN if not drifts else replace(PLAN, drifts=drifts), chunk)
+        return made if number else made.slice(0, HELD_OUT)
 
     first = table(0)
     fitted = LogisticRegression(max_iter=200).fit(
@@ -119,11 +124,20 @@ def test_a_relation_that_turns_round_moves_no_input_and_is_found_as_a_relation(f
         assert not {rule for rule, _ in kinds(waves[number])} & {"input drift", "score drift"}
 
 
-def test_half_a_wave_is_a_finding_about_volume_and_about_nothing_else(encoding, found):
-    half = {"volume_ratio": (0.4, 0.38, 0.42)}
-    from sandbox.records import Measurement
-
-    now = [Measurement(name, v, 400, low, high) for name, (v, low, high) in half.items()]
+def test_less_than_half_a_wave_is_a_finding_about_volume():
+    now = [Measurement("volume_ratio", 0.4, 400, 0.38, 0.42)]
     (only,) = judge(POLICY, "volume", now, [], Occasion("binary", "w1", "w0"))
     assert only.verdict is Verdict.BEYOND
     assert "whether the wave is whole" in only.sentence
+
+
+@pytest.mark.parametrize(("recurs", "ratio"), [(False, 0.7), (True, 0.7 / 0.3)])
+def test_volume_is_held_against_the_file_that_the_reference_wave_was_held_out_of(encoding, recurs, ratio):
+    """A later wave is whole where units do not recur, and its own held-out share where they do."""
+    card = encoding.card.model_copy(update={"recurs": recurs})
+    now, before = (
+        Tally({"score": Table((Axis("score", ("any",)),), np.array([n]))}) for n in (14_000, HELD_OUT)
+    )
+    (found,) = drift.volume(Context(now, card, encoding.task, before, "w1"))
+    assert found.value == pytest.approx(ratio)
+    assert found.low < ratio < found.high
