@@ -181,7 +181,8 @@ def answer(
     )
     sentence = {
         Verdict.BEYOND: f"{size}; the evidence that it has changed is enough for an alarm, of which chance alone"
-        f" raises at most {policy.alarms_a_year:g} a year in the whole estate. Decide whether to keep, recalibrate or suspend it.",
+        f" raises at most {policy.alarms_a_year:g} a year in the whole estate."
+        " Decide whether to keep, recalibrate or suspend it.",
         Verdict.WITHIN: f"{size}: a change for the worse beyond {policy.fall:g} is ruled out."
         f" The evidence of any change is {share}. Nothing to do.",
         Verdict.UNKNOWN: f"{size}: whether it changed by more than {policy.fall:g} cannot be told yet."
