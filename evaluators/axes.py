@@ -106,6 +106,22 @@ def uniform_positions(values: NDArray[Any], low: float, high: float, bins: int) 
     return np.where(share == 1, bins - 1, places)
 
 
+DISTANCE_AXIS = Axis("moved", tuple(str(at) for at in range(512)))
+"""How far two answers lie apart, from 0 to 1 in bins of equal width of its root: the finest where it is small."""
+
+
+def distance_positions(far: NDArray[Any]) -> Positions:
+    """The bin of each distance; more than 1 counts as 1."""
+    return uniform_positions(np.sqrt(np.minimum(far, 1)), 0, 1, len(DISTANCE_AXIS))
+
+
+def distance_values() -> NDArray[np.float64]:
+    """The distance that stands for each bin: 0 for the first, since what did not move did not move by half a bin."""
+    values = ((np.arange(len(DISTANCE_AXIS)) + 0.5) / len(DISTANCE_AXIS)) ** 2
+    values[0] = 0.0
+    return values
+
+
 def column_axis(name: str, column: Column) -> Axis:
     """The axis of an input column. `missing` is always its last position, `unknown` a category's before."""
     if column.kind == "category":

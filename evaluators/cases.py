@@ -118,11 +118,11 @@ class Cases:
 def rate(cases: Cases, level: float = intervals.LEVEL) -> Estimate:
     """The share of the second of two cells, with its exact interval; of weighted records also one that allows for a
     record that was not seen and weighs more than those that were."""
-    e = cases.effective(_share, _share_variance, level)
+    e = cases.effective(_share, partial(share_variance, _share), level)
     found = replace(intervals.rate(float(e[1]), float(e.sum()), level), n=cases.n)
     if cases.replicates is None or np.array_equal(cases.counts, cases.records):
         return found
-    unseen, variance = 1 / units.effective(_totals(cases.replicates)), _share_variance(e)
+    unseen, variance = 1 / units.effective(_totals(cases.replicates)), share_variance(_share, e)
     low = 1 - intervals.most_with_unseen(1 - found.value, variance, unseen, level)
     high = intervals.most_with_unseen(found.value, variance, unseen, level)
     return replace(found, low=min(found.low, low), high=max(found.high, high))
@@ -139,8 +139,9 @@ def _share(counts: Array) -> Array:
     return curve.ratio(counts[..., 1], counts.sum(axis=-1))
 
 
-def _share_variance(counts: Array) -> float:
-    share = float(_share(counts))
+def share_variance(share_of: Metric, counts: Array) -> float:
+    """Of a share of all these records, were they independent."""
+    share = float(share_of(counts))
     return share * (1 - share) / float(counts.sum())
 
 

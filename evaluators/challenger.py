@@ -165,12 +165,10 @@ def _compare(
 ) -> Estimate | None:
     encodings = [tallies.encoding(v.dataset, v.task) for v in (challenger, champion)]
     scorers = [tallies.scorer(v) for v in (challenger, champion)]
-    kind, asked = (
-        encodings[0].task.kind,
-        (
-            [next(scoring.score([table], s, e)) for s, e in zip(scorers, encodings, strict=True)]
-            for table in scoring.read(unchanged(wave), encodings[0])
-        ),
+    kind = encodings[0].task.kind
+    asked = (
+        [next(scoring.score([table], s, e)) for s, e in zip(scorers, encodings, strict=True)]
+        for table in scoring.read(unchanged(wave), encodings[0])
     )
     if units.clustered(encodings[0].card):
         return between_units(kind, asked)

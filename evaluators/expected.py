@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from evaluators import axes, curve, intervals
 from evaluators.base import Context, evaluator, stream, too_few
-from evaluators.cases import Cases
+from evaluators.cases import Cases, share_variance
 from evaluators.discrimination import of
 from evaluators.intervals import Estimate
 from sandbox.records import Measurement
@@ -97,7 +97,7 @@ def calibration(counts: Array) -> tuple[Array, Array]:
 def independent(reference: Tally, kind: str, name: str) -> float:
     """How many independent records tell as much as one: less than 1 where people have several."""
     cases = Cases.of(reference, _TABLES[kind]).coarse()
-    variance = curve.auc_variance if name == "auc" else partial(_share_variance, _METRICS[kind][name])
+    variance = curve.auc_variance if name == "auc" else partial(share_variance, _METRICS[kind][name])
     return float(cases.effective(_METRICS[kind][name], variance).sum() / cases.counts.sum())
 
 
@@ -140,11 +140,6 @@ def _known(tally: Tally, kind: str) -> Array:
 def _truth(counts: Array, name: str, metric: Callable[[Array], Array], minimum: int) -> float | None:
     enough = counts.sum(axis=1).min() if name == "auc" else counts.sum()
     return float(metric(counts)) if enough >= minimum else None
-
-
-def _share_variance(metric: Callable[[Array], Array], counts: Array) -> float:
-    share = float(metric(counts))
-    return share * (1 - share) / float(counts.sum())
 
 
 _TABLES = {"binary": "scores", "multiclass": "confidence"}

@@ -202,8 +202,15 @@ def _seen(store: Store, settings: Settings, tallies: Tallies, pair: Pair) -> tup
     assert isinstance(tally, Tally)  # a failure of the everyday tables was raised
     assert isinstance(reference, Tally)
     card, task, origin = encoding.card, encoding.task, origin_of(store, version)
+    set_here = settings.evaluation
     at_first = Context(
-        reference, card, task, None, tally_key(version, pair.reference, encoding), origin=origin
+        reference,
+        card,
+        task,
+        None,
+        tally_key(version, pair.reference, encoding),
+        origin=origin,
+        settings=set_here,
     )
     tables = dict(zip(own, zip(counted, of_reference, strict=True), strict=True))
     at_reference = pair.wave.id == pair.reference.id
@@ -214,9 +221,7 @@ def _seen(store: Store, settings: Settings, tallies: Tallies, pair: Pair) -> tup
     if at_reference:
         return _Seen(at_first, at_first, tables), ""
     key, earlier = tally_key(version, pair.wave, encoding), tuple(_earlier(tallies, pair))
-    now = Context(
-        tally, card, task, reference, key, earlier=earlier, origin=origin, settings=settings.evaluation
-    )
+    now = Context(tally, card, task, reference, key, earlier=earlier, origin=origin, settings=set_here)
     return _Seen(now, at_first, tables), ""
 
 

@@ -33,7 +33,6 @@ _AT_ONCE = 4_096
 _SIDES = Axis("outcome", ("no", "yes", "unknown"))
 _RIGHT = Axis("right", ("stays right", "becomes wrong", "becomes right", "stays wrong", "unknown"))
 _FLIPPED = Axis("flipped", ("no", "yes"))
-_MOVED = Axis("moved", tuple(str(at) for at in range(FINE_BINS)))
 _WORSE = Axis("worse", tuple(str(at) for at in range(FINE_BINS)))
 
 
@@ -97,11 +96,11 @@ def _tables(batch: Batch, axis: Axis, which: Array, rows: Array, after: Array) -
             "robustness": Table.count([axis, _RIGHT, _FLIPPED], which, right, (chosen != now).astype(int))
         }
     before, after = (np.clip(np.asarray(said, float), -1, 1) for said in (before, after))
-    moved = axes.uniform_positions(np.sqrt(np.abs(after - before) / 2), 0, 1, FINE_BINS)
+    moved = axes.distance_positions(np.abs(after - before) / 2)
     worse = (after[labelled] - outcome) ** 2 - (before[labelled] - outcome) ** 2
     root = axes.uniform_positions(np.sign(worse) * np.sqrt(np.abs(worse)), -2, 2, FINE_BINS)
     return {
-        "robustness:moved": Table.count([axis, _MOVED], which, moved),
+        "robustness:moved": Table.count([axis, axes.DISTANCE_AXIS], which, moved),
         "robustness:worse": Table.count([axis, _WORSE], which[labelled], root),
     }
 
@@ -145,8 +144,7 @@ def _multiclass(context: Context, at: int, change: Change) -> Iterator[Measureme
 def _regression(context: Context, at: int, change: Change) -> Iterator[Measurement]:
     """In units of half the target's range, as the card's bounds give it."""
     moved, worse = (context.tally[f"robustness:{name}"].counts[at] for name in ("moved", "worse"))
-    far = 2 * ((np.arange(FINE_BINS) + 0.5) / FINE_BINS) ** 2
-    far[0] = 0.0  # what did not move did not move by half a bin
+    far = 2 * axes.distance_values()
     yield _mean(f"shift_{change.kind}", moved, far, context.minimum, change.column)
     root = (np.arange(FINE_BINS) + 0.5) * 4 / FINE_BINS - 2
     root[FINE_BINS // 2] = 0.0

@@ -26,9 +26,8 @@ from sandbox.tally import Axis, Table, Tally
 
 Array = NDArray[Any]
 SAMPLE = 20_000
-FINE_BINS, RANK_BINS = 512, 64
+RANK_BINS = 64
 _SAME = Axis("decision", ("same", "other"))
-_MOVED = Axis("moved", tuple(str(at) for at in range(FINE_BINS)))
 _RANKS = tuple(Axis(of, tuple(str(at) for at in range(RANK_BINS))) for of in ("before", "now"))
 NAMES = {
     "binary": ("version_flips", "version_shift", "version_ranks"),
@@ -50,8 +49,7 @@ def count(batch: Batch) -> Tally:
         low = 0.0 if kind == "binary" else -1.0
         before, now = (np.clip(said, low, 1) for said in (before, now))
         far, sides = np.abs(now - before) / (1 - low), [said >= 0.5 for said in (before, now)]
-    moved = axes.uniform_positions(np.sqrt(np.minimum(far, 1)), 0, 1, FINE_BINS)
-    tables = {"stability:moved": Table.count([_MOVED], moved)}
+    tables = {"stability:moved": Table.count([axes.DISTANCE_AXIS], axes.distance_positions(far))}
     if kind != "regression":
         tables["stability:decision"] = Table.count([_SAME], (sides[0] != sides[1]).astype(int))
     if kind != "multiclass":
@@ -81,9 +79,7 @@ def stability(context: Context) -> Iterator[Measurement]:
         other = int(context.tally["stability:decision"].counts[1])
         yield of("version_flips", intervals.rate(other, n))
     widest = 2 if kind == "regression" else 1
-    far = widest * ((np.arange(FINE_BINS) + 0.5) / FINE_BINS) ** 2
-    far[0] = 0.0  # what did not move did not move by half a bin
-    value, variance, skew = curve.moments_of(moved, far)
+    value, variance, skew = curve.moments_of(moved, widest * axes.distance_values())
     yield of("version_shift", intervals.mean(value, variance, n, skew=skew))
     if kind != "multiclass":
         ranks = rank_correlation(context.tally["stability:ranks"].counts)

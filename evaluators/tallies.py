@@ -64,16 +64,13 @@ class Tallies:
     ) -> list[Tally | Exception]:
         """What each builder counts, in one pass for those that are not kept; or why it could not, as a value.
         Raises as `of` does."""
-        work = _Work(
-            version, wave, self.encoding(version.dataset, version.task), version_before(self._store, version)
-        )
+        work = self._work(version, wave)
         whole = f"{tally_key(version, wave, work.encoding)}|"
         found: dict[Builder, Tally | Exception | None] = {b: self._kept(whole + work.of(b)) for b in builders}
         if left := [b for b, made in found.items() if made is None]:
             path = unchanged(wave)
-            for group, digest in row_groups(
-                path
-            ):  # one at a time: two tallies are in memory, however long the wave
+            # one at a time: two tallies are in memory, however long the wave
+            for group, digest in row_groups(path):
                 made = self._part(work, path, group, digest, left)
                 found |= {b: _sum(found[b], made[b]) for b in left}
             if found[left[0]] is None:
@@ -108,13 +105,15 @@ class Tallies:
         builders: Sequence[Builder] = (EVERYDAY,),
     ) -> None:
         """Counts and keeps these row groups of a wave, so that whoever wants the whole finds them."""
-        work = _Work(
-            version, wave, self.encoding(version.dataset, version.task), version_before(self._store, version)
-        )
+        work = self._work(version, wave)
         path, wanted = unchanged(wave), set(groups)
         for group, digest in row_groups(path):
             if group in wanted:
                 self._part(work, path, group, digest, builders)
+
+    def _work(self, version: ModelVersion, wave: Wave) -> _Work:
+        encoding = self.encoding(version.dataset, version.task)
+        return _Work(version, wave, encoding, version_before(self._store, version))
 
     def _part(
         self, work: _Work, path: Path, group: int, digest: str, builders: Sequence[Builder]

@@ -176,9 +176,8 @@ class Transaction:
     def details(self, action: str, subject: str) -> Json:
         """What the audit log's last line about this action and subject has beside the reason; {} without one."""
         log = tables.audit
-        said: sa.BindParameter[str] = sa.bindparam(
-            "action", action, literal_execute=True
-        )  # so that an index of one action serves
+        # written into the statement, so that an index of one action serves
+        said: sa.BindParameter[str] = sa.bindparam("action", action, literal_execute=True)
         found = sa.select(log.c.details).where(log.c.action == said, log.c.subject == subject)
         return self.connection.scalar(found.order_by(log.c.number.desc()).limit(1)) or {}
 

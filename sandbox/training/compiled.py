@@ -88,7 +88,7 @@ class Compiled:
         traced = make_fx(work)(dict(weights), some, answers, self._places < n, torch.tensor(clip))
         self._run = self._compiler(traced)
         ours = self.sums(weights, some, answers, self._places[:n], clip)
-        theirs = self._uncompiled(weights, some, answers, self._places[:n], clip)
+        theirs = self._engine.sums(weights, *_first(n, some, answers), self._places[:n], clip)
         largest = max(float(total.abs().max()) for total in theirs.values())
         return max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) / max(largest, 1e-6)
 
@@ -102,19 +102,13 @@ class Compiled:
     ) -> Sums:
         n = len(owners)
         if self._run is None or len(target) != self.padded_to or n != int(owners[-1]) + 1:
-            return self._uncompiled(weights, features, target, owners, clip)
+            return self._engine.sums(weights, *_first(n, features, target), owners, clip)
         return self._run(dict(weights), dict(features), target, self._places < n, torch.tensor(clip))
 
-    def _uncompiled(
-        self,
-        weights: Mapping[str, Tensor],
-        features: Mapping[str, Tensor],
-        target: Tensor,
-        owners: Tensor,
-        clip: float,
-    ) -> Sums:
-        own = {name: tensor[: len(owners)] for name, tensor in features.items()}
-        return self._engine.sums(weights, own, target[: len(owners)], owners, clip)
+
+def _first(n: int, features: Mapping[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Without the padding."""
+    return {name: tensor[:n] for name, tensor in features.items()}, target[:n]
 
 
 def by_torch(graph: torch.fx.GraphModule) -> Callable[..., Sums]:

@@ -34,19 +34,18 @@ class UnitRows:
     """Which rows belong to which unit, at most `limit` rows of each: the first in the file's order."""
 
     def __init__(self, codes: Whole, limit: int) -> None:
-        self.sizes: Whole
         order = np.argsort(codes, kind="stable")
         grouped = codes[order]
         first = np.ones(len(codes), bool)
         np.not_equal(grouped[1:], grouped[:-1], out=first[1:])
         self._places: tuple[Whole, Whole] | None = None
         if first.all():  # everybody has one row, and the n-th unit may as well be that of the n-th row
-            self.sizes, self.most_rows = np.broadcast_to(np.int64(1), len(codes)), 1
-            return
-        starts = np.flatnonzero(first)
-        self._places = order, starts
-        sizes = np.diff(starts, append=len(codes))
-        self.sizes = np.minimum(sizes, limit, out=sizes)
+            self.sizes: Whole = np.broadcast_to(np.int64(1), len(codes))
+        else:
+            starts = np.flatnonzero(first)
+            self._places = order, starts
+            sizes = np.diff(starts, append=len(codes))
+            self.sizes = np.minimum(sizes, limit, out=sizes)
         self.most_rows = int(self.sizes.max(initial=1))
 
     def __len__(self) -> int:

@@ -48,6 +48,25 @@ def test_a_new_wave_brings_only_its_own_evaluations(world, store, settings, load
     assert {e.wave for e in evaluate_due(store, settings, "operator", load=loads)} == {"falls/w2"}
 
 
+def test_energy_is_by_the_watts_that_the_settings_say_on_the_reference_wave_too(
+    world, store, settings, loads, people
+):
+    world.wave("w1", people(600))
+    world.wave("w2", people(600, seed=2))
+    world.model()
+    said = settings.model_copy(
+        update={"evaluation": settings.evaluation.model_copy(update={"watts_a_core": 40})}
+    )
+    evaluate_due(store, said, "operator", load=loads)
+    with store.reading() as view:
+        seconds, joules = (
+            {e.wave: m.value for e, m in view.measurements("age/1", name=f"evaluation_{what}")}
+            for what in ("cpu_seconds", "joules")
+        )
+    assert joules == pytest.approx({wave: 40 * value for wave, value in seconds.items()})
+    assert len(joules) == 2
+
+
 def test_a_wave_is_scored_once_for_a_model_however_many_evaluators(
     world, store, settings, loads, scorer, people, monkeypatch
 ):
