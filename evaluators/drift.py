@@ -38,6 +38,7 @@ _ORDERED = frozenset({"number", "date", "image", "sequence", "text"})
 
 @evaluator("input_drift", version=2)
 def input_drift(context: Context) -> Iterator[Measurement]:
+    """Have inputs moved, or are more of them missing or unknown?"""
     for feature in [n.removeprefix("input:") for n in context.tally.tables if n.startswith("input:")]:
         kind = context.card.columns[feature].kind
         yield from _compare(context, f"input:{feature}", "input", feature, kind in _ORDERED, 1)
@@ -48,7 +49,7 @@ def input_drift(context: Context) -> Iterator[Measurement]:
 
 @evaluator("volume", version=2)
 def volume(context: Context) -> Iterator[Measurement]:
-    """How many records there are for each one in the file that the reference wave was held out of.
+    """How many records are there for each one in the file that the reference wave was held out of?
 
     Where units recur, every wave is its held-out share; where they do not, all but the first are whole.
     """
@@ -68,6 +69,7 @@ def volume(context: Context) -> Iterator[Measurement]:
 
 @evaluator("score_drift", version=2)
 def score_drift(context: Context) -> Iterator[Measurement]:
+    """Have the model's scores moved?"""
     yield from _compare(context, "score", "score", "", True, 0)
     counts = context.tally["score"].counts
     n = int(counts.sum())
@@ -83,6 +85,7 @@ def score_drift(context: Context) -> Iterator[Measurement]:
 
 @evaluator("outcome_drift", version=2)
 def outcome_drift(context: Context) -> Iterator[Measurement]:
+    """Have outcomes moved, whatever the model says?"""
     kind = context.task.kind
     yield from _compare(context, "outcome", "outcome", "", kind == "regression", 0)
     table = context.tally["outcome"]
@@ -95,8 +98,11 @@ def outcome_drift(context: Context) -> Iterator[Measurement]:
 
 @evaluator("relation_drift", version=1)
 def relation_drift(context: Context) -> Iterator[Measurement]:
-    """Whether the outcome is as likely at the same score as it was; for a number, whether the errors lie as
-    they did; for several classes, whether the chosen class is right as often at the same confidence."""
+    """Do outcomes still follow from scores as they did?
+
+    Whether the outcome is as likely at the same score as it was; for a number, whether the errors lie as they did;
+    for several classes, whether the chosen class is right as often at the same confidence.
+    """
     kind = context.task.kind
     if kind == "regression":
         yield from _compare(context, "residual", "relation", "", True, 0)
