@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from sandbox.submissions.graph.operators import DTYPES
-from sandbox.training.gradients import loss_of_one
+from sandbox.training.gradients import loss_of_one, squared_norms
 
 if TYPE_CHECKING:
     from sandbox.submissions.graph.lift import Model
@@ -98,9 +98,7 @@ class ByOpacus:
         for parameter in own.values():
             if parameter.grad_sample is None:
                 parameter.grad_sample = torch.zeros(len(target), *parameter.shape)
-        finite = (
-            torch.stack([g.grad_sample.flatten(1).square().sum(1) for g in own.values()]).sum(0).isfinite()
-        )
+        finite = squared_norms({name: g.grad_sample for name, g in own.items()}).isfinite()
         for parameter in own.values():
             parameter.grad_sample = parameter.grad_sample.detach()
             parameter.grad_sample[~finite] = 0.0

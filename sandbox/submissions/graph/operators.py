@@ -425,7 +425,7 @@ OPERATORS: dict[str, Operator] = {
     "aten.tril.default": Operator(aten.tril.default, "any self, place diagonal=", _MOVE),
     "aten.triu.default": Operator(aten.triu.default, "any self, place diagonal=", _MOVE),
     "aten.select_scatter.default": Operator(
-        aten.select_scatter.default, "any self, any src, place dim, place index", _WRITE
+        own.select_scatter, "any self, any src, place dim, place index", _WRITE
     ),
     "aten.slice_scatter.default": Operator(
         own.slice_scatter,

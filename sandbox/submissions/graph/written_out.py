@@ -186,6 +186,18 @@ def slice_scatter(
     return written
 
 
+def select_scatter(self: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """`self` with one place of it replaced.
+
+    By a slice of one: where every record brings its own `src`, torch 2.13 gives the gradient of it as many times as
+    `self` has places.
+    """
+    size = self.shape[dim]
+    if not -size <= index < size:
+        raise IndexError("no such place")
+    return slice_scatter(self, src.unsqueeze(dim), dim, index % size, index % size + 1)
+
+
 def split(self: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
     _few(-(-self.shape[dim] // split_size))
     return torch.split(self, split_size, dim)

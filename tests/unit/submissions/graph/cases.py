@@ -93,10 +93,10 @@ CASES |= {f"aten.{name}.Scalar": [(X, 0.1), (N, 2)] for name in COMPARE}
 CASES |= {
     "aten.t.default": [(S(3, 4),)],
     "aten.gelu.default": [(X,), (X, {"approximate": "tanh"})],
-    "aten._to_copy.default": [(X, {"dtype": I64}), (N, {"dtype": F32}), (B, {"dtype": F32})],
+    "aten._to_copy.default": [(X, {"dtype": t}) for t in (F32, I64)] + [(b, {"dtype": F32}) for b in (N, B)],
     "aten.clamp.default": [(X, -0.5, 0.5), (N, None, 2)],
     "aten.clamp_min.default": [(X, 0.1)],
-    "aten.clamp_max.default": [(X, 0.1)],
+    "aten.clamp_max.default": [(X, 0.5)],
     "aten.threshold.default": [(X, 0.1, 0.2)],
     "aten.prelu.default": [(S(1, 3, 4), W(3)), (X, W(1))],
     "aten.glu.default": [(X, 1)],
@@ -351,9 +351,9 @@ class Builder:
         )
 
 
-def graph_of(op, number):
-    """The graph of one case."""
-    made = Builder()
+def graph_of(op, number, made=None):
+    """The graph of one case, built by `made`."""
+    made = made or Builder()
     case = CASES[op][number]
     kwargs = case[-1] if case and isinstance(case[-1], dict) else {}
     args = case[:-1] if kwargs else case
