@@ -27,13 +27,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simulations import alarms, coverage, drifts
+from simulations import alarms, clustered, coverage, drifts
 
 
 def covers(options: argparse.Namespace) -> Iterator[coverage.Row]:
     if not options.of:
         yield from coverage.rates()
     yield from coverage.simulated(options.repeats, options.again, options.jobs, options.of)
+    yield from clustered.distances(options.repeats, options.of)
 
 
 def watching(size: float) -> Iterator[alarms.Quiet | alarms.Delay]:
@@ -45,6 +46,8 @@ def watching(size: float) -> Iterator[alarms.Quiet | alarms.Delay]:
     for p, goal in ((0.05, 10), (0.1, 10), (0.2, 10), (0.3, None)):
         yield alarms.delays(max(round(400 * size), 40), 100, p, goal)
     yield alarms.delays(max(round(400 * size), 40), 14, 0.2, None)
+    for crowd in clustered.CROWDS:
+        yield from clustered.quiet_streams(crowd, round(3_000 * size))
 
 
 def moving(size: float) -> Iterator[drifts.Shown]:
@@ -53,6 +56,8 @@ def moving(size: float) -> Iterator[drifts.Shown]:
         yield drifts.years(max(round(400 * size), 20), sigma)
         yield drifts.shifts(max(round(2000 * size), 50), sigma, 0.99 if promised else 0.0)
         yield drifts.moves(max(round(2000 * size), 50), sigma, 0.95)
+    for crowd in clustered.CROWDS:
+        yield from clustered.years(crowd, max(round(100 * size), 2))
 
 
 def main() -> int:

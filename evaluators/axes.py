@@ -106,18 +106,23 @@ def uniform_positions(values: NDArray[Any], low: float, high: float, bins: int) 
     return np.where(share == 1, bins - 1, places)
 
 
-DISTANCE_AXIS = Axis("moved", tuple(str(at) for at in range(512)))
-"""How far two answers lie apart, from 0 to 1 in bins of equal width of its root: the finest where it is small."""
+DISTANCE_BINS = 512
 
 
-def distance_positions(far: NDArray[Any]) -> Positions:
+@cache
+def distance_axis(bins: int) -> Axis:
+    """How far two answers lie apart, from 0 to 1 in bins of equal width of its root: the finest where it is small."""
+    return Axis("moved", tuple(str(at) for at in range(bins)))
+
+
+def distance_positions(far: NDArray[Any], bins: int) -> Positions:
     """The bin of each distance; more than 1 counts as 1."""
-    return uniform_positions(np.sqrt(np.minimum(far, 1)), 0, 1, len(DISTANCE_AXIS))
+    return uniform_positions(np.sqrt(np.minimum(far, 1)), 0, 1, bins)
 
 
-def distance_values() -> NDArray[np.float64]:
+def distance_values(bins: int) -> NDArray[np.float64]:
     """The distance that stands for each bin: 0 for the first, since what did not move did not move by half a bin."""
-    values = ((np.arange(len(DISTANCE_AXIS)) + 0.5) / len(DISTANCE_AXIS)) ** 2
+    values = ((np.arange(bins) + 0.5) / bins) ** 2
     values[0] = 0.0
     return values
 

@@ -44,10 +44,12 @@ class Cases:
         return cls(records, records)
 
     @classmethod
-    def of(cls, tally: Tally, name: str) -> Cases:
-        """A table of a tally with its weighted and replicated siblings, where it has them."""
+    def of(cls, tally: Tally, name: str, *more: Tally) -> Cases:
+        """A table with its weighted and replicated siblings, where it has them, of these tallies together.
+
+        A unit is in the same replicate in every wave, so that one with records in several still counts as one."""
         records, weighted, replicates = (
-            tally.tables[key].counts if key in tally.tables else None
+            np.sum([each[key].counts for each in (tally, *more)], axis=0) if key in tally.tables else None
             for key in (name, f"weighted:{name}", f"replicates:{name}")
         )
         if records is None:
@@ -65,8 +67,15 @@ class Cases:
         equal weight as tell as much as these."""
         if self.replicates is None:
             return self.n
-        totals = _totals(self.replicates)
-        return min(self.n, int(np.count_nonzero(totals)), round(units.effective(totals)))
+        holding = np.count_nonzero(self.replicates.reshape(len(self.replicates), -1).sum(axis=1))
+        return min(self.n, int(holding), round(self.effective_units))
+
+    @property
+    def effective_units(self) -> float:
+        """How many units of equal weight tell as much as these (units.effective)."""
+        if self.replicates is None:
+            return self.n
+        return units.effective(self.replicates.reshape(len(self.replicates), -1).sum(axis=1))
 
     @property
     def rarest(self) -> int:
@@ -111,7 +120,7 @@ class Cases:
             surer = intervals.t_of(level, max(self.n - 1, 1)) / intervals.t_of(level, freedom)
             share = independent / error**2 * surer**2
         else:
-            share = units.effective(_totals(self.replicates)) / max(self.n, 1)
+            share = self.effective_units / max(self.n, 1)
         return self.counts * min(max(share, 2 / max(self.n, 1)), 1.0)
 
 
@@ -122,7 +131,7 @@ def rate(cases: Cases, level: float = intervals.LEVEL) -> Estimate:
     found = replace(intervals.rate(float(e[1]), float(e.sum()), level), n=cases.n)
     if cases.replicates is None or np.array_equal(cases.counts, cases.records):
         return found
-    unseen, variance = 1 / units.effective(_totals(cases.replicates)), share_variance(_share, e)
+    unseen, variance = 1 / cases.effective_units, share_variance(_share, e)
     low = 1 - intervals.most_with_unseen(1 - found.value, variance, unseen, level)
     high = intervals.most_with_unseen(found.value, variance, unseen, level)
     return replace(found, low=min(found.low, low), high=max(found.high, high))
@@ -157,7 +166,3 @@ def _scaled(counts: Array, records: Array) -> Array:
     """Counts with the records' total; as they are where nothing weighs anything."""
     weight = counts.sum()
     return counts * (records.sum() / weight) if weight else counts
-
-
-def _totals(replicates: Array) -> Array:
-    return np.asarray(replicates.reshape(len(replicates), -1).sum(axis=1))

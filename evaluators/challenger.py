@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from evaluators import curve, scoring, units
 from evaluators.axes import GROUP_SCORE_BINS, coarser, score_positions
+from evaluators.cases import Cases
 from evaluators.counting import OF_THE_MACHINE
 from evaluators.intervals import Estimate, mean, t_of
 from evaluators.scoring import Batch
@@ -197,9 +198,9 @@ def between_units(kind: str, asked: Iterable[Sequence[Batch]]) -> Estimate | Non
     n = 0
     for sides in asked:
         known, outcome = sides[0].labelled, sides[0].outcome
-        weight = np.ones(len(outcome)) if sides[0].weight is None else sides[0].weight
-        replicate = sides[0].replicate
-        assert replicate is not None  # the caller looked
+        assert sides[0].replicate is not None  # the caller looked
+        weight = np.ones(len(outcome)) if sides[0].weight is None else sides[0].weight[known]
+        replicate = sides[0].replicate[known]
         n += len(outcome)
         if kind == "binary":
             for model, side in enumerate(sides):
@@ -213,8 +214,19 @@ def between_units(kind: str, asked: Iterable[Sequence[Batch]]) -> Estimate | Non
     held = sums[:, 0].sum(axis=-1) if kind == "binary" else sums[:, 1:]
     if np.count_nonzero(held, axis=0).min() < MINIMUM:
         return None
-    metric = _auc_apart if kind == "binary" else _mean_apart
-    value, (error, freedom) = float(metric(sums.sum(axis=0))), units.jackknife(sums, metric)
+    return _apart(sums, _auc_apart if kind == "binary" else _mean_apart, n)
+
+
+def auc_between_units(first: Cases, second: Cases) -> Estimate:
+    """The difference of two AUCs of the same records, each replicated outcome x score cases."""
+    assert first.replicates is not None  # the caller looked
+    assert second.replicates is not None
+    return _apart(np.stack([first.replicates, second.replicates], axis=1), _auc_apart, first.n)
+
+
+def _apart(replicates: Array, metric: units.Metric, n: int) -> Estimate:
+    """A difference of two models on the same `n` records, with its error between units."""
+    value, (error, freedom) = float(metric(replicates.sum(axis=0))), units.jackknife(replicates, metric)
     half = t_of(0.95, freedom) * error
     return Estimate(value, value - half, value + half, n)
 

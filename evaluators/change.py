@@ -31,7 +31,7 @@ _NODES = 33, 513
 
 @dataclass(frozen=True)
 class Check:
-    """A figure on one wave: of how many records, and its variance as an estimate."""
+    """A figure on one wave: of how many independent records, and its variance as an estimate."""
 
     value: float
     n: float

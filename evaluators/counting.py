@@ -137,10 +137,8 @@ class _Part:
 
 
 def _sampled(batch: Batch, wanted: NDArray[np.bool_]) -> _Part:
-    """These records; of several of one unit that stand together, one."""
-    rows, card = np.flatnonzero(wanted), batch.encoding.card
-    if card.max_rows_per_unit > 1 and len(rows):
-        rows = np.sort(rows[np.unique(batch.encoding.units(batch.table)[rows], return_index=True)[1]])
+    """These records."""
+    rows = np.flatnonzero(wanted)
     table, said = batch.table.take(pa.array(rows)), batch.said[rows]
     return _Part(table, said, batch.seconds, batch.encoding, batch.scorer)
 

@@ -4,7 +4,8 @@ A distance is the total variation distance: the share of records that would have
 look like the reference wave. Fine bins are joined into about ten of equal size in the reference, with a
 thin bin (1 %) at each end so that a new tail shows; categories, missing and unknown values stay themselves.
 Chance alone makes such a distance positive, so what chance adds is taken off, and the interval accounts for
-both samples (bootstrap of both, seeded). The p-value is of a two-sample chi-square test on the same bins.
+both samples (bootstrap of both, seeded). The p-value is of a two-sample chi-square test on the same bins. Weighted
+records stand for their population, and people with several tell less than others (evaluators.dependence).
 
 A small lasting change is seen sooner in several waves together, so the last 4 and the last 13 are compared,
 too (`SCALES`), when there are that many. `..._scale` says which of them speaks the loudest; distance and
@@ -20,14 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators import axes, curve, intervals
+from evaluators import axes, cases, dependence, intervals
 from evaluators.base import Context, evaluator, too_few
+from evaluators.cases import Cases
 from evaluators.discrimination import of
 from evaluators.intervals import Estimate
 from evaluators.judgement import estimate_of
-from evaluators.two_waves import chi_square, distance, joined, relation
+from evaluators.two_waves import joined, moved, relation
 from sandbox.records import Measurement
-from sandbox.tally import Table, Tally
+from sandbox.tally import Tally
 
 Array = NDArray[Any]
 SCALES = (1, 4, 13)
@@ -36,7 +38,7 @@ SCALES = (1, 4, 13)
 _ORDERED = frozenset({"number", "date", "image", "sequence", "text"})
 
 
-@evaluator("input_drift", version=2)
+@evaluator("input_drift", version=3)
 def input_drift(context: Context) -> Iterator[Measurement]:
     """Have inputs moved, or are more of them missing or unknown?"""
     for feature in [n.removeprefix("input:") for n in context.tally.tables if n.startswith("input:")]:
@@ -47,56 +49,53 @@ def input_drift(context: Context) -> Iterator[Measurement]:
             yield from _share(context, "unknown", axes.UNKNOWN, feature)
 
 
-@evaluator("volume", version=2)
+@evaluator("volume", version=3)
 def volume(context: Context) -> Iterator[Measurement]:
     """How many records are there for each one in the file that the reference wave was held out of?
 
     Where units recur, every wave is its held-out share; where they do not, all but the first are whole.
     """
-    n = context.tally["score"].total
+    now = Cases.of(context.tally, "score")
     if context.reference is None:
-        yield Measurement("volume_ratio", None, n, status="reference")
+        yield Measurement("volume_ratio", None, now.n, status="reference")
         return
-    before = context.reference["score"].total
-    if min(n, before) < context.minimum:
-        yield too_few("volume_ratio", n)
+    before = Cases.of(context.reference, "score")
+    if min(now.units, before.units) < context.minimum:
+        yield too_few("volume_ratio", now.n)
         return
-    share = intervals.rate(n, n + before)
+    effect = dependence.of_totals(now, before).effect
+    share = intervals.rate(now.n / effect, (now.n + before.n) / effect)
     held_out = 1.0 if context.card.recurs else context.card.training.held_out_share
     value, low, high = (held_out * s / (1 - s) for s in (share.value, share.low, share.high))
-    yield of("volume_ratio", Estimate(value, low, high, n))
+    yield of("volume_ratio", Estimate(value, low, high, now.n))
 
 
-@evaluator("score_drift", version=2)
+@evaluator("score_drift", version=3)
 def score_drift(context: Context) -> Iterator[Measurement]:
     """Have the model's scores moved?"""
     yield from _compare(context, "score", "score", "", True, 0)
-    counts = context.tally["score"].counts
-    n = int(counts.sum())
-    if n < context.minimum:
-        yield too_few("score_mean", n)
+    scores = Cases.of(context.tally, "score")
+    if scores.units < context.minimum:
+        yield too_few("score_mean", scores.n)
         return
-    values = axes.score_values(len(counts))
-    if context.task.kind == "regression":
-        values = (np.arange(len(counts)) + 0.5) * 2 / len(counts) - 1
-    mean, variance, skew = curve.moments_of(counts, values)
-    yield of("score_mean", intervals.mean(mean, variance, n, skew=skew))
+    said = _numbers if context.task.kind == "regression" else axes.score_values
+    yield of("score_mean", cases.mean(scores, said))
 
 
-@evaluator("outcome_drift", version=2)
+@evaluator("outcome_drift", version=3)
 def outcome_drift(context: Context) -> Iterator[Measurement]:
     """Have outcomes moved, whatever the model says?"""
     kind = context.task.kind
     yield from _compare(context, "outcome", "outcome", "", kind == "regression", 0)
-    table = context.tally["outcome"]
+    labels = context.tally["outcome"].axes[0].labels
     if kind == "binary":
-        yield _rate(table, "outcome_rate", table.axes[0].labels[1], "", context.minimum)
+        yield _rate(context.tally, "outcome", labels[1], "outcome_rate", "", context.minimum)
     elif kind == "multiclass":
-        for label in table.axes[0].labels:
-            yield _rate(table, "outcome_rate", label, label, context.minimum)
+        for label in labels:
+            yield _rate(context.tally, "outcome", label, "outcome_rate", label, context.minimum)
 
 
-@evaluator("relation_drift", version=1)
+@evaluator("relation_drift", version=2)
 def relation_drift(context: Context) -> Iterator[Measurement]:
     """Do outcomes still follow from scores as they did?
 
@@ -119,8 +118,8 @@ def _compare(
     if context.reference is None:
         yield from (Measurement(each, None, n, feature=feature, status="reference") for each in names)
         return
-    reference = context.reference[name].counts
-    if min(n, int(reference.sum())) < context.minimum:
+    reference = Cases.of(context.reference, name).coarse()
+    if min(Cases.of(context.tally, name).units, reference.units) < context.minimum:
         yield from (too_few(each, n, feature=feature) for each in names)
         return
     found = []
@@ -128,12 +127,11 @@ def _compare(
         if scale > 1 + len(context.earlier):
             break
         rng = context.rng(names[0], feature, scale)
-        now = _together(name, context.tally, *context.earlier[: scale - 1])
+        now = Cases.of(context.tally, name, *context.earlier[: scale - 1]).coarse()
         if related:
             size, p = relation(now, reference, rng)
         else:
-            sides = joined(now, reference, ordered, ends)
-            size, p = distance(*sides, rng), chi_square(*sides)
+            size, p = moved(*joined(now, reference, ordered, ends), rng)
         found.append((p, scale, size))
     p, scale, size = min(found, key=lambda each: each[0])
     yield of(names[0], size, feature=feature)
@@ -142,31 +140,36 @@ def _compare(
     yield Measurement(names[2], float(scale), size.n, feature=feature)
 
 
-def _together(name: str, *tallies: Tally) -> Array:
-    return np.asarray(np.sum([tally[name].counts for tally in tallies], axis=0))
-
-
 def _share(context: Context, what: str, label: str, feature: str) -> Iterator[Measurement]:
     """The share of missing or unknown values, and how far it is from the reference wave's."""
-    now = _rate(context.tally[f"input:{feature}"], f"{what}_share", label, feature, context.minimum)
+    table, name = f"input:{feature}", f"{what}_share"
+    now = _rate(context.tally, table, label, name, feature, context.minimum)
     yield now
     if context.reference is None or now.value is None:
         return
-    table = context.reference[f"input:{feature}"]
-    before = _rate(table, f"{what}_share", label, feature, context.minimum)
+    before = _rate(context.reference, table, label, name, feature, context.minimum)
     if before.value is not None:
         yield of(f"{what}_change", intervals.difference(_known(now), _known(before)), feature=feature)
 
 
-def _rate(table: Table, name: str, label: str, feature: str, minimum: int) -> Measurement:
-    n = table.total
-    if n < minimum:
-        return too_few(name, n, feature=feature)
-    cases = int(table.counts[table.axes[0].labels.index(label)])
-    return of(name, intervals.rate(cases, n), feature=feature)
+def _rate(tally: Tally, table: str, label: str, name: str, feature: str, minimum: int) -> Measurement:
+    """The share of records with one label of a table."""
+    at, found = tally[table].axes[0].labels.index(label), Cases.of(tally, table)
+    if found.units < minimum:
+        return too_few(name, found.n, feature=feature)
+    others = [place for place in range(len(found.records)) if place != at]
+    counted = found.part(
+        lambda counts: np.stack([counts[..., others].sum(axis=-1), counts[..., at]], axis=-1)
+    )
+    return of(name, cases.rate(counted), feature=feature)
 
 
 def _known(m: Measurement) -> Estimate:
     estimate = estimate_of(m)
     assert estimate is not None  # the caller looked
     return estimate
+
+
+def _numbers(bins: int) -> Array:
+    """The predicted number that stands for each bin, in units of half the target's range."""
+    return (np.arange(bins) + 0.5) * 2 / bins - 1

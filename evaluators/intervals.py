@@ -69,6 +69,19 @@ def rate(cases: float, n: float, level: float = LEVEL) -> Estimate:
     return Estimate(share, min(low, share), max(high, share), round(n))
 
 
+def told_by(share: float, width: float, n: float, level: float = LEVEL) -> float:
+    """How many independent cases tell of a share as much as an interval this wide: n, or fewer where it is wider than
+    the exact one of n; at least 2."""
+
+    def wider(cases: float) -> float:
+        exact = rate(share * cases, cases, level)
+        return exact.high - exact.low - width
+
+    if n <= 2 or wider(n) > -_EDGE:
+        return n
+    return _root(wider, 2.0, n) if wider(2.0) > 0 else 2.0
+
+
 def most_with_unseen(share: float, variance: float, unseen: float, level: float = LEVEL) -> float:
     """The upper bound of a share of unequal weights, as if one more case of the weight `unseen` (of all together 1)
     had been found: the heaviest cases are the fewest, and mostly missed where a share is small (Fay and Feuer 1997,

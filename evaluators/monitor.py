@@ -16,8 +16,8 @@ import numpy as np
 from sqlalchemy.exc import IntegrityError
 
 from evaluators.change import Check, mean_evidence, onset, pooled, share_evidence
-from evaluators.intervals import LEVEL, Estimate, z_of
-from evaluators.judgement import Judgement
+from evaluators.intervals import LEVEL, Estimate, told_by, z_of
+from evaluators.judgement import Judgement, estimate_of
 from evaluators.policy import Monitoring, above, off_centre
 from evaluators.schedule import reference_of
 from sandbox.lifecycle import FindingState, Standing, Verdict, WaveState
@@ -33,7 +33,8 @@ RECENT = 4
 class Figure:
     """What is watched. `worse` is the direction of harm: -1 a fall, 1 a rise, 0 either. `share_of` makes it a
     share of records that the detector can count: 1 - accuracy, half the absolute error; else it is an
-    estimate that is about normal."""
+    estimate that is about normal. Of weighted records, or people with several, it counts as many as the
+    figure's interval tells of."""
 
     name: str
     words: str
@@ -215,11 +216,17 @@ def _checks(view: Transaction, version: ModelVersion, figure: Figure) -> dict[st
             continue
         if evaluation.wave not in newest or evaluation.evaluator_version > newest[evaluation.wave][0]:
             newest[evaluation.wave] = (evaluation.evaluator_version, m)
-    return {
-        wave: Check(m.value, m.n, ((m.high - m.low) / (2 * z_of(LEVEL))) ** 2)
-        for wave, (_, m) in newest.items()
-        if m.value is not None and m.low is not None and m.high is not None
-    }
+    estimates = {wave: estimate_of(m) for wave, (_, m) in newest.items()}
+    return {wave: check(figure, estimate) for wave, estimate in estimates.items() if estimate}
+
+
+def check(figure: Figure, estimate: Estimate) -> Check:
+    """What the detector is told of a figure on one wave."""
+    n, variance = float(estimate.n), ((estimate.high - estimate.low) / (2 * z_of(LEVEL))) ** 2
+    if figure.share_of is not None:
+        low, value, high = map(figure.share_of, (estimate.low, estimate.value, estimate.high))
+        n = told_by(value, abs(high - low), n)
+    return Check(estimate.value, n, variance)
 
 
 def _change(now: Check, before: Check) -> Estimate:

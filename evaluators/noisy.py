@@ -4,6 +4,9 @@ The value is the metric of the noisy counts. Its standard error comes from drawi
 sampling and noise both: c + Poisson(max(c, 0)) - max(c, 0) + N(0, sigma). The draws are seeded by
 the counts, so asking again gives the same answer. A figure whose denominator does not stand clear of
 its noise is `too few`. Everything here is a function of noisy counts: it costs no privacy.
+
+Which records are one person's is not released. So chance moves whole persons, each with as many records as the card
+allows and all in one cell: no others vary more. Weights are not released either: the figures are of records.
 """
 
 from __future__ import annotations
@@ -38,11 +41,12 @@ _OF_GROUPS = ("auc", "outcome_rate", "selection_rate", "tpr", "fpr", "calibratio
 _OF_ALL = (*_OF_GROUPS, "accuracy", "ppv", "brier")
 
 
-def measurements(noisy: NoisyTally, kind: str, threshold: int) -> list[Measurement]:
-    """What a noisy tally says of everyone and of every group; names are those of the evaluators."""
+def measurements(noisy: NoisyTally, kind: str, threshold: int, together: int = 1) -> list[Measurement]:
+    """What a noisy tally says of everyone and of every group, if up to `together` records are one person's; names are
+    those of the evaluators."""
     base = {"binary": "scores", "multiclass": "confusion", "regression": "residual"}[kind]
     measure = {"binary": _binary, "multiclass": _confusion, "regression": _residual}[kind]
-    whole = Counts(noisy.tally[base].counts, noisy.sigma, threshold)
+    whole = Counts(noisy.tally[base].counts, noisy.sigma, threshold, together)
     measured = [_said(name, answer) for name, answer in measure(whole, _OF_ALL)]
     for name, table in noisy.tally.tables.items():
         if not name.startswith(f"{base}:"):
@@ -50,7 +54,7 @@ def measurements(noisy: NoisyTally, kind: str, threshold: int) -> list[Measureme
         column, found = name.removeprefix(f"{base}:"), dict[str, list[Leveled]]()
         for label, counts in zip(table.axes[0].labels, table.counts, strict=True):
             group = f"{column}={label}"
-            part = Counts(counts, noisy.sigma, threshold)
+            part = Counts(counts, noisy.sigma, threshold, together)
             measured.append(Measurement("cases", float(part.n), part.n, group=group))
             for measure_name, answer in measure(part, _OF_GROUPS):
                 measured.append(_said(measure_name, answer, group))
@@ -63,13 +67,15 @@ def measurements(noisy: NoisyTally, kind: str, threshold: int) -> list[Measureme
 class Counts:
     """Noisy counts of one table, and the same drawn again."""
 
-    def __init__(self, counts: Array, sigma: float, threshold: int) -> None:
+    def __init__(self, counts: Array, sigma: float, threshold: int, together: int = 1) -> None:
         self.counts = np.asarray(counts, float)
         self.sigma, self.threshold = sigma, threshold
         rng = stream("noisy", hashlib.sha256(self.counts.tobytes()).hexdigest())
         held = np.maximum(self.counts, 0)
         shape = (DRAWS, *self.counts.shape)
-        self.draws = self.counts + rng.poisson(held, shape) - held + rng.normal(0, sigma, shape)
+        self.draws = (
+            self.counts + together * rng.poisson(held / together, shape) - held + rng.normal(0, sigma, shape)
+        )
 
     @property
     def n(self) -> int:

@@ -96,7 +96,7 @@ def _waves(
         except BudgetExhausted:
             yield Shown(wave, days[wave.id], None, [], [])
             continue
-        measured = noisy.measurements(drawn, kind, settings.publication.threshold)
+        measured = noisy.measurements(drawn, kind, settings.publication.threshold, card.max_rows_per_unit)
         first = wave.id == reference.id
         occasion = Occasion(kind, wave.name, "" if first or not before else reference.name, titles)
         judged = list(_judge(policy, measured, before, occasion))

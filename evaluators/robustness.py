@@ -4,36 +4,38 @@ Of at most SAMPLE records of a wave (at random, by a seed that is a function of 
 model again with one column changed, of at most COLUMNS columns drawn for it: about as much work as asking about
 SAMPLE x COLUMNS x 2 records. Both answers are about the same record, so that little data goes a long way: how many
 decisions flip (exact interval), and what is lost: AUC (DeLong, paired), accuracy, or the root mean square error (of
-the paired differences; what it was without change is taken as known). Records count alike whatever their weight;
-of several of one person that stand together one is taken.
+the paired differences; what it was without change is taken as known). Weighted records stand for their population, and
+people with several tell less than others (evaluators.cases).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators import axes, curve, intervals
+from evaluators import axes, cases, intervals
 from evaluators.base import Context, evaluator, too_few
-from evaluators.challenger import paired_auc
+from evaluators.cases import Cases
+from evaluators.challenger import auc_between_units, paired_auc
 from evaluators.discrimination import of, residual_values
 from evaluators.intervals import Estimate
 from evaluators.perturbations import Change, changed, changes, present
-from evaluators.scoring import Batch
+from evaluators.scoring import REPLICATED, Batch, Places
 from sandbox.records import Measurement
 from sandbox.tally import Axis, Table, Tally
 
 Array = NDArray[Any]
 SAMPLE, COLUMNS = 4_000, 8
-BINS, FINE_BINS = 32, 512
+BINS = 32
 _AT_ONCE = 4_096
-_SIDES = Axis("outcome", ("no", "yes", "unknown"))
-_RIGHT = Axis("right", ("stays right", "becomes wrong", "becomes right", "stays wrong", "unknown"))
+_OUTCOME = Axis("outcome", ("no", "yes"))
+_RIGHT = Axis("right", ("stays right", "becomes wrong", "becomes right", "stays wrong"))
 _FLIPPED = Axis("flipped", ("no", "yes"))
-_WORSE = Axis("worse", tuple(str(at) for at in range(FINE_BINS)))
 
 
 def count(batch: Batch) -> Tally:
@@ -75,100 +77,117 @@ def _answers(batch: Batch, parts: list[dict[str, Array]]) -> Array:
 
 
 def _tables(batch: Batch, axis: Axis, which: Array, rows: Array, after: Array) -> dict[str, Table]:
-    """Binary: change x outcome x score bin before x after. Several classes: change x right before and after x
-    flipped. A number: change x root of how far it moved, and change x signed root of how much the square error grew."""
-    known = np.cumsum(batch.labelled) - 1
-    labelled, before = batch.labelled[rows], batch.said[rows]
-    outcome = batch.outcome[known[rows[labelled]]]
-    kind = batch.encoding.task.kind
-    if kind == "binary":
-        side = np.full(len(rows), 2)
-        side[labelled] = outcome
-        bins = axes.score_axis(BINS)
-        at = (axes.coarser(axes.score_positions(said), BINS) for said in (before, after))
-        return {"robustness": Table.count([axis, _SIDES, bins, Axis("after", bins.labels)], which, side, *at)}
+    """Change x what became of the answers about these rows; of two classes before and after together, or where there
+    are replicates each by itself."""
+    labelled = batch.labelled[rows]
+    known, before, kind = rows[labelled], batch.said[rows], batch.encoding.task.kind
+    outcome = batch.outcome[(np.cumsum(batch.labelled) - 1)[known]]
+    every, of_known = (axis, which), (axis, which[labelled])
+    if kind == "regression":
+        before, after = (np.clip(np.asarray(said, float), -1, 1) for said in (before, after))
+        worse = (after[labelled] - outcome) ** 2 - (before[labelled] - outcome) ** 2
+        far, root = np.abs(after - before) / 2, np.sign(worse) * np.sqrt(np.abs(worse))
+
+        def moved(bins: int) -> Places:
+            return [every, (axes.distance_axis(bins), axes.distance_positions(far, bins))]
+
+        def grown(bins: int) -> Places:
+            labels = tuple(str(at) for at in range(bins))
+            return [of_known, (Axis("worse", labels), axes.uniform_positions(root, -2, 2, bins))]
+
+        fine, joined = axes.DISTANCE_BINS, axes.DISTANCE_BINS // REPLICATED
+        tables = batch.family("robustness:moved", moved(fine), rows, moved(joined))
+        return tables | batch.family("robustness:worse", grown(fine), known, grown(joined))
     if kind == "multiclass":
         chosen, now = before.argmax(axis=1), after.argmax(axis=1)
-        right = np.full(len(rows), 4)
-        wrong_before, wrong_after = chosen[labelled] != outcome, now[labelled] != outcome
-        right[labelled] = np.where(wrong_before, np.where(wrong_after, 3, 2), wrong_after)
-        return {
-            "robustness": Table.count([axis, _RIGHT, _FLIPPED], which, right, (chosen != now).astype(int))
-        }
-    before, after = (np.clip(np.asarray(said, float), -1, 1) for said in (before, after))
-    moved = axes.distance_positions(np.abs(after - before) / 2)
-    worse = (after[labelled] - outcome) ** 2 - (before[labelled] - outcome) ** 2
-    root = axes.uniform_positions(np.sign(worse) * np.sqrt(np.abs(worse)), -2, 2, FINE_BINS)
-    return {
-        "robustness:moved": Table.count([axis, axes.DISTANCE_AXIS], which, moved),
-        "robustness:worse": Table.count([axis, _WORSE], which[labelled], root),
-    }
+        right = 2 * (chosen[labelled] != outcome) + (now[labelled] != outcome)
+        tables = batch.family("robustness:right", [of_known, (_RIGHT, right)], known)
+    else:
+        chosen, now = before >= 0.5, after >= 0.5
+        first, second = (
+            (
+                Axis(name, axes.score_axis(BINS).labels),
+                axes.coarser(axes.score_positions(said[labelled]), BINS),
+            )
+            for name, said in (("before", before), ("after", after))
+        )
+        sides = (
+            {"both": [first, second]} if batch.replicate is None else {"before": [first], "after": [second]}
+        )
+        tables = {}
+        for name, scores in sides.items():
+            tables |= batch.family(f"robustness:{name}", [of_known, (_OUTCOME, outcome), *scores], known)
+    return tables | batch.family("robustness:flips", [every, (_FLIPPED, (chosen != now).astype(int))], rows)
 
 
-@evaluator("robustness", version=1, tables=count, sample=SAMPLE)
+@evaluator("robustness", version=2, tables=count, sample=SAMPLE)
 def robustness(context: Context) -> Iterator[Measurement]:
     report = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}[context.task.kind]
-    name = "robustness:moved" if context.task.kind == "regression" else "robustness"
+    name = "robustness:moved" if context.task.kind == "regression" else "robustness:flips"
     for at, label in enumerate(context.tally[name].axes[0].labels):
         kind, _, column = label.partition(" ")
         yield from report(context, at, Change(kind, column))
 
 
 def _binary(context: Context, at: int, change: Change) -> Iterator[Measurement]:
-    counts = context.tally["robustness"].counts[at]
-    n, half = int(counts.sum()), BINS // 2
-    flips = int(counts[:, :half, half:].sum() + counts[:, half:, :half].sum())
-    yield _rate(f"flips_{change.kind}", flips, n, context.minimum, change.column)
-    joint = counts[:2]
-    if joint.sum(axis=(1, 2)).min() < context.minimum:
-        yield too_few(f"auc_fall_{change.kind}", int(joint.sum()), feature=change.column)
-        return
-    yield of(f"auc_fall_{change.kind}", paired_auc(joint), feature=change.column)
+    yield _flips(context, at, change)
+    name = f"auc_fall_{change.kind}"
+    if "robustness:both" in context.tally.tables:
+        joint = context.tally["robustness:both"].counts[at]
+        n, enough = int(joint.sum()), joint.sum(axis=(1, 2)).min() >= context.minimum
+        fall = paired_auc(joint) if enough else None
+    else:
+        before, after = (
+            Cases.of(context.tally, f"robustness:{side}").group(at) for side in ("before", "after")
+        )
+        n, enough = before.n, before.rarest >= context.minimum
+        fall = auc_between_units(before, after) if enough else None
+    yield of(name, fall, feature=change.column) if fall else too_few(name, n, feature=change.column)
 
 
 def _multiclass(context: Context, at: int, change: Change) -> Iterator[Measurement]:
-    counts = context.tally["robustness"].counts[at]
-    yield _rate(
-        f"flips_{change.kind}", int(counts[:, 1].sum()), int(counts.sum()), context.minimum, change.column
-    )
-    by_right = counts[:4].sum(axis=1)
-    n, lost, won = int(by_right.sum()), int(by_right[1]), int(by_right[2])
-    name = f"accuracy_fall_{change.kind}"
-    if n < context.minimum:
-        yield too_few(name, n, feature=change.column)
+    yield _flips(context, at, change)
+    right, name = Cases.of(context.tally, "robustness:right").group(at), f"accuracy_fall_{change.kind}"
+    if right.units < context.minimum:
+        yield too_few(name, right.n, feature=change.column)
         return
-    fall = intervals.difference(intervals.rate(lost, n), intervals.rate(won, n))
-    yield of(name, Estimate(fall.value, fall.low, fall.high, n), feature=change.column)
+    lost, won = (cases.rate(right.part(partial(_of, place))) for place in (1, 2))
+    apart = replace(intervals.difference(lost, won), n=right.n)
+    fall = intervals.hull(apart, cases.mean(right, lambda _: np.array([0, 1, -1, 0])))
+    yield of(name, fall, feature=change.column)
 
 
 def _regression(context: Context, at: int, change: Change) -> Iterator[Measurement]:
     """In units of half the target's range, as the card's bounds give it."""
-    moved, worse = (context.tally[f"robustness:{name}"].counts[at] for name in ("moved", "worse"))
-    far = 2 * axes.distance_values()
-    yield _mean(f"shift_{change.kind}", moved, far, context.minimum, change.column)
-    root = (np.arange(FINE_BINS) + 0.5) * 4 / FINE_BINS - 2
-    root[FINE_BINS // 2] = 0.0
-    rise = _mean(f"rmse_rise_{change.kind}", worse, np.sign(root) * root**2, context.minimum, change.column)
-    if rise.value is None or rise.low is None or rise.high is None:
-        yield rise
+    moved, worse = (Cases.of(context.tally, f"robustness:{name}").group(at) for name in ("moved", "worse"))
+    shift, rise = f"shift_{change.kind}", f"rmse_rise_{change.kind}"
+    if moved.units < context.minimum:
+        yield too_few(shift, moved.n, feature=change.column)
+    else:
+        yield of(shift, cases.mean(moved, lambda bins: 2 * axes.distance_values(bins)), feature=change.column)
+    if worse.units < context.minimum:
+        yield too_few(rise, worse.n, feature=change.column)
         return
-    residual = context.tally["residual"].counts
+    grown, residual = cases.mean(worse, _growth), Cases.of(context.tally, "residual").counts
     base = float((residual * residual_values(len(residual)) ** 2).sum() / residual.sum())
-    value, low, high = (max(base + d, 0) ** 0.5 - base**0.5 for d in (rise.value, rise.low, rise.high))
-    yield of(rise.name, Estimate(value, low, high, rise.n), feature=change.column)
+    value, low, high = (max(base + d, 0) ** 0.5 - base**0.5 for d in (grown.value, grown.low, grown.high))
+    yield of(rise, Estimate(value, low, high, grown.n), feature=change.column)
 
 
-def _rate(name: str, cases: int, n: int, minimum: int, column: str) -> Measurement:
-    return (
-        of(name, intervals.rate(cases, n), feature=column)
-        if n >= minimum
-        else too_few(name, n, feature=column)
-    )
+def _flips(context: Context, at: int, change: Change) -> Measurement:
+    flips, name = Cases.of(context.tally, "robustness:flips").group(at), f"flips_{change.kind}"
+    if flips.units < context.minimum:
+        return too_few(name, flips.n, feature=change.column)
+    return of(name, cases.rate(flips), feature=change.column)
 
 
-def _mean(name: str, counts: Array, values: Array, minimum: int, column: str) -> Measurement:
-    n = int(counts.sum())
-    if n < minimum:
-        return too_few(name, n, feature=column)
-    value, variance, skew = curve.moments_of(counts, values)
-    return of(name, intervals.mean(value, variance, n, skew=skew), feature=column)
+def _of(place: int, counts: Array) -> Array:
+    """How many are elsewhere, and here."""
+    return np.stack([counts.sum(axis=-1) - counts[..., place], counts[..., place]], axis=-1)
+
+
+def _growth(bins: int) -> Array:
+    """How much the square error grew, for each bin of its signed root: not at all in the one that begins at 0."""
+    root = (np.arange(bins) + 0.5) * 4 / bins - 2
+    root[bins // 2] = 0.0
+    return np.asarray(np.sign(root) * root**2)

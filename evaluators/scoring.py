@@ -18,10 +18,9 @@ Tables, by task kind (C: columns of the card; only records with a known outcome 
                     <base>:<group>    group x base
                     <base>:<a> & <b>  both groups x base, in 64 bins (axes.pairs)
 
-Where the card has a weight, every table of known outcomes has a sibling `weighted:<table>` in steps of weight
-(units.step). Where it has a weight, or units of several records, it has another, `replicates:<table>`: replicate x
-table, weighted where there are weights, with a quarter of the score bins (units.jackknife). `outcome` has the two
-for regression only: for classes the base says as much.
+Where the card has a weight, every table has a sibling `weighted:<table>` in steps of weight (units.step). Where it
+has a weight, or units of several records, it has another, `replicates:<table>`: replicate x table, weighted where
+there are weights, with a quarter of the score bins (units.jackknife).
 
 A record outside an axis is refused.
 """
@@ -53,6 +52,7 @@ BATCH_ROWS = 32_768
 REPLICATED = 4
 """Replicates have so many times fewer score bins than the table they are of."""
 Array = NDArray[Any]
+EVERY = slice(None)
 
 
 class Scorer(Protocol):
@@ -70,9 +70,9 @@ class Batch:
     labelled: Array
     outcome: Array
     weight: Counts | None = None
-    """Of the records with a known outcome, in steps; None where the card has no weight."""
+    """Of each record, in steps; None where the card has no weight."""
     replicate: Array | None = None
-    """Of the records with a known outcome; None where each is a unit of its own and counts as much as any other."""
+    """Of each record; None where each is a unit of its own and counts as much as any other."""
     features: Mapping[str, Array] = field(default_factory=dict)
     """What the model was given."""
     scorer: Scorer | None = None
@@ -102,6 +102,22 @@ class Batch:
     def rng(self, *purpose: object) -> np.random.Generator:
         """The random stream for one purpose; the same records of a file and purpose give the same numbers."""
         return stream(self.key, *purpose)
+
+    def family(
+        self, name: str, places: Places, of: Array | slice, joined: Places | None = None
+    ) -> dict[str, Table]:
+        """A table of some records, and its weighted and replicated siblings where the card has them.
+
+        `of` is a mask, or their places in the batch, which may repeat; `joined` the axes of the replicated table,
+        where they are coarser."""
+        tables = {name: _table(places)}
+        weight = None if self.weight is None else self.weight[of]
+        if weight is not None:
+            tables[f"weighted:{name}"] = _table(places, weight)
+        if self.replicate is not None:
+            replicated = [(units.REPLICATE_AXIS, self.replicate[of]), *(joined or places)]
+            tables[f"replicates:{name}"] = _table(replicated, weight)
+        return tables
 
 
 Place = tuple[Axis, Array]
@@ -153,9 +169,7 @@ def batch_of(
     labelled = np.asarray(target.is_valid().to_numpy(), bool)
     outcome = encoding.target(table.filter(pa.array(labelled)) if not labelled.all() else table)
     weight, replicate = units.weights(table, encoding.card), units.replicates(table, encoding.card)
-    of_known = None if weight is None else weight[labelled]
-    of_unit = None if replicate is None else replicate[labelled]
-    return Batch(table, encoding, said, labelled, outcome, of_known, of_unit, features, scorer)
+    return Batch(table, encoding, said, labelled, outcome, weight, replicate, features, scorer)
 
 
 def count(batch: Batch) -> Tally:
@@ -166,27 +180,28 @@ def count(batch: Batch) -> Tally:
 
 
 def _inputs(batch: Batch) -> dict[str, Table]:
-    card = batch.encoding.card
-    return {
-        f"input:{name}": Table.count(
-            [axes.column_axis(name, card.columns[name])],
-            batch.places(name),
-        )
-        for name in batch.encoding.feature_columns
-    }
+    card, tables = batch.encoding.card, dict[str, Table]()
+    for name in batch.encoding.feature_columns:
+        places = [(axes.column_axis(name, card.columns[name]), batch.places(name))]
+        tables |= batch.family(f"input:{name}", places, EVERY)
+    return tables
 
 
 def _binary(batch: Batch) -> dict[str, Table]:
     places = axes.score_positions(batch.said)
     known, outcome = places[batch.labelled], batch.outcome
     classes = Axis("outcome", batch.encoding.classes)
-    tables = {"score": _score_table(places), "outcome": Table.count([classes], outcome)}
 
     @cache
     def base(bins: int) -> Places:
-        return [(classes, outcome), (axes.score_axis(bins), axes.coarser(known, bins))]
+        return [(classes, outcome), *_at_scores(known, bins)]
 
+    tables = _score(batch, partial(_at_scores, places)) | _classes(batch, classes)
     return tables | _known(batch, "scores", base, axes.SCORE_BINS) | _by_group("scores", batch, base)
+
+
+def _classes(batch: Batch, axis: Axis) -> dict[str, Table]:
+    return _known(batch, "outcome", lambda _: [(axis, batch.outcome)], len(axis))
 
 
 def _multiclass(batch: Batch) -> dict[str, Table]:
@@ -202,14 +217,11 @@ def _multiclass(batch: Batch) -> dict[str, Table]:
     def confusion(_: int) -> Places:
         return [(happened, outcome), (predicted, picked)]
 
-    def likely(bins: int) -> Places:
-        return [(axes.score_axis(bins), axes.coarser(likelihood, bins))]
-
-    tables = {"score": _score_table(confidence), "outcome": Table.count([happened], outcome)}
+    tables = _score(batch, partial(_at_scores, confidence)) | _classes(batch, happened)
     tables |= _known(batch, "confusion", confusion, axes.SCORE_BINS)
     right = partial(_truths, "correct", picked == outcome, confidence[batch.labelled])
     tables |= _known(batch, "confidence", right, axes.GROUP_SCORE_BINS)
-    tables |= _known(batch, "likelihood", likely, axes.SCORE_BINS)
+    tables |= _known(batch, "likelihood", partial(_at_scores, likelihood), axes.SCORE_BINS)
     for at, name in enumerate(classes):
         own = partial(_truths, "is_class", outcome == at, axes.score_positions(known[:, at]))
         tables |= _known(batch, f"own:{name}", own, axes.GROUP_SCORE_BINS)
@@ -218,10 +230,7 @@ def _multiclass(batch: Batch) -> dict[str, Table]:
 
 def _truths(name: str, truth: Array, scores: Array, bins: int) -> Places:
     """Whether something is so, by the probability that was given to it."""
-    return [
-        (Axis(name, ("no", "yes")), truth.astype(np.int64)),
-        (axes.score_axis(bins), axes.coarser(scores, bins)),
-    ]
+    return [(Axis(name, ("no", "yes")), truth.astype(np.int64)), *_at_scores(scores, bins)]
 
 
 def _regression(batch: Batch) -> dict[str, Table]:
@@ -231,10 +240,10 @@ def _regression(batch: Batch) -> dict[str, Table]:
     off = said[batch.labelled] - batch.outcome
     fine = axes.uniform_positions(off, -2, 2, axes.SCORE_BINS)
     spread = axes.uniform_positions(batch.outcome, -1, 1, axes.NUMBER_BINS)
-    score = Table.count(
-        [_uniform_axis("score", -1, 1, axes.GROUP_SCORE_BINS)],
-        axes.uniform_positions(said, -1, 1, axes.GROUP_SCORE_BINS),
-    )
+    whole = axes.uniform_positions(said, -1, 1, axes.GROUP_SCORE_BINS)
+
+    def score(bins: int) -> Places:
+        return [(_uniform_axis("score", -1, 1, bins), whole // (axes.GROUP_SCORE_BINS // bins))]
 
     def outcome(_: int) -> Places:
         return [(_uniform_axis("outcome", -1, 1, axes.NUMBER_BINS), spread)]
@@ -246,7 +255,7 @@ def _regression(batch: Batch) -> dict[str, Table]:
     def both(bins: int) -> Places:
         return [*outcome(bins), *base(bins)]
 
-    tables = {"score": score} | _known(batch, "outcome", outcome, axes.NUMBER_BINS)
+    tables = _score(batch, score) | _known(batch, "outcome", outcome, axes.NUMBER_BINS)
     tables |= _known(batch, "outcome & residual", both, axes.GROUP_SCORE_BINS)
     return tables | _known(batch, "residual", base, axes.SCORE_BINS) | _by_group("residual", batch, base)
 
@@ -268,23 +277,22 @@ def _by_group(name: str, batch: Batch, base: Base) -> dict[str, Table]:
 
 def _known(batch: Batch, name: str, base: Base, bins: int, *group: Place) -> dict[str, Table]:
     """A table of known outcomes, and its weighted and replicated siblings where the card has them."""
-    places = [*group, *base(bins)]
-    tables = {name: _table(places)}
-    if batch.weight is not None:
-        tables[f"weighted:{name}"] = _table(places, batch.weight)
-    if batch.replicate is not None:
-        replicated = [(units.REPLICATE_AXIS, batch.replicate), *group, *base(bins // REPLICATED)]
-        tables[f"replicates:{name}"] = _table(replicated, batch.weight)
-    return tables
+    joined = None if batch.replicate is None else [*group, *base(bins // REPLICATED)]
+    return batch.family(name, [*group, *base(bins)], batch.labelled, joined)
 
 
 def _table(places: Places, weights: Counts | None = None) -> Table:
     return Table.count([axis for axis, _ in places], *(at for _, at in places), weights=weights)
 
 
-def _score_table(places: Array) -> Table:
-    coarse = axes.coarser(places, axes.GROUP_SCORE_BINS)
-    return Table.count([axes.score_axis(axes.GROUP_SCORE_BINS)], coarse)
+def _score(batch: Batch, base: Base) -> dict[str, Table]:
+    """The table of what was said of all records."""
+    wide, narrow = base(axes.GROUP_SCORE_BINS), base(axes.GROUP_SCORE_BINS // REPLICATED)
+    return batch.family("score", wide, EVERY, narrow)
+
+
+def _at_scores(positions: Array, bins: int) -> Places:
+    return [(axes.score_axis(bins), axes.coarser(positions, bins))]
 
 
 def _uniform_axis(name: str, low: float, high: float, bins: int) -> Axis:

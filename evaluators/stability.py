@@ -4,7 +4,8 @@ Of at most SAMPLE records of a wave: how many decisions differ (exact interval),
 average (probabilities; of several classes the total variation distance; numbers in units of half the target's
 range), and whether they rank records alike (Spearman's correlation, with the interval of Bonett and Wright,
 Psychometrika 65 (2000) 23). A first version has none before it, and says so. Which version came before was
-settled when this one was registered, so that asking later gives the same.
+settled when this one was registered, so that asking later gives the same. Weighted records stand for their
+population, and people with several tell less than others (evaluators.cases).
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators import axes, curve, intervals
+from evaluators import axes, cases, curve, intervals
 from evaluators.base import Context, evaluator, too_few
+from evaluators.cases import Cases
 from evaluators.discrimination import of
 from evaluators.intervals import Estimate
-from evaluators.scoring import Batch
+from evaluators.scoring import REPLICATED, Batch
 from sandbox.records import Measurement
-from sandbox.tally import Axis, Table, Tally
+from sandbox.tally import Axis, Tally
 
 Array = NDArray[Any]
 SAMPLE = 20_000
 RANK_BINS = 64
 _SAME = Axis("decision", ("same", "other"))
-_RANKS = tuple(Axis(of, tuple(str(at) for at in range(RANK_BINS))) for of in ("before", "now"))
+_RANKS = tuple(Axis(name, tuple(str(at) for at in range(RANK_BINS))) for name in ("before", "now"))
 NAMES = {
     "binary": ("version_flips", "version_shift", "version_ranks"),
     "multiclass": ("version_flips", "version_shift"),
@@ -49,12 +51,19 @@ def count(batch: Batch) -> Tally:
         low = 0.0 if kind == "binary" else -1.0
         before, now = (np.clip(said, low, 1) for said in (before, now))
         far, sides = np.abs(now - before) / (1 - low), [said >= 0.5 for said in (before, now)]
-    tables = {"stability:moved": Table.count([axes.DISTANCE_AXIS], axes.distance_positions(far))}
+    asked = slice(len(now))
+    apart, joined = (
+        [(axes.distance_axis(bins), axes.distance_positions(far, bins))]
+        for bins in (axes.DISTANCE_BINS, axes.DISTANCE_BINS // REPLICATED)
+    )
+    tables = batch.family("stability:moved", apart, asked, joined)
     if kind != "regression":
-        tables["stability:decision"] = Table.count([_SAME], (sides[0] != sides[1]).astype(int))
+        tables |= batch.family("stability:decision", [(_SAME, (sides[0] != sides[1]).astype(int))], asked)
     if kind != "multiclass":
-        at = [_rank_positions(said, kind) for said in (before, now)]
-        tables["stability:ranks"] = Table.count(_RANKS, *at)
+        ranks = [
+            (axis, _rank_positions(said, kind)) for axis, said in zip(_RANKS, (before, now), strict=True)
+        ]
+        tables |= batch.family("stability:ranks", ranks, asked)
     return Tally(tables)
 
 
@@ -64,40 +73,50 @@ def _rank_positions(said: Array, kind: str) -> Array:
     return axes.uniform_positions(said, -1, 1, RANK_BINS)
 
 
-@evaluator("stability", version=1, tables=count, sample=SAMPLE, beside=True)
+@evaluator("stability", version=2, tables=count, sample=SAMPLE, beside=True)
 def stability(context: Context) -> Iterator[Measurement]:
     kind = context.task.kind
-    moved = context.tally["stability:moved"].counts
-    n = int(moved.sum())
+    moved = Cases.of(context.tally, "stability:moved")
     if context.origin.before is None:
         yield from (Measurement(name, None, 0, status="no earlier version") for name in NAMES[kind])
         return
-    if n < context.minimum:
-        yield from (too_few(name, n) for name in NAMES[kind])
+    if moved.units < context.minimum:
+        yield from (too_few(name, moved.n) for name in NAMES[kind])
         return
     if kind != "regression":
-        other = int(context.tally["stability:decision"].counts[1])
-        yield of("version_flips", intervals.rate(other, n))
+        yield of("version_flips", cases.rate(Cases.of(context.tally, "stability:decision")))
     widest = 2 if kind == "regression" else 1
-    value, variance, skew = curve.moments_of(moved, widest * axes.distance_values())
-    yield of("version_shift", intervals.mean(value, variance, n, skew=skew))
+    yield of("version_shift", cases.mean(moved, lambda bins: widest * axes.distance_values(bins)))
     if kind != "multiclass":
-        ranks = rank_correlation(context.tally["stability:ranks"].counts)
-        yield (
-            of("version_ranks", ranks) if ranks else Measurement("version_ranks", None, n, status="undefined")
-        )
+        ranks = rank_correlation(Cases.of(context.tally, "stability:ranks"))
+        few = Measurement("version_ranks", None, moved.n, status="undefined")
+        yield of("version_ranks", ranks) if ranks else few
 
 
-def rank_correlation(joint: Array, level: float = intervals.LEVEL) -> Estimate | None:
-    """Spearman's, of counts of one bin x the other, ties by their middle rank; None where either does not vary."""
-    n = int(joint.sum())
-    middles = [np.cumsum(side) - side / 2 for side in (joint.sum(axis=1), joint.sum(axis=0))]
-    first, second = (middle - n / 2 for middle in middles)
-    spread = float((joint.sum(axis=1) * first**2).sum() * (joint.sum(axis=0) * second**2).sum())
-    if spread <= 0 or n <= 3:
+def rank_correlation(joint: Cases, level: float = intervals.LEVEL) -> Estimate | None:
+    """Spearman's, of cases of one bin x the other, ties by their middle rank; None where either does not vary."""
+    value = float(_spearman(joint.counts))
+    if not math.isfinite(value) or joint.n <= 3:
         return None
-    value = float(first @ joint @ second) / math.sqrt(spread)
-    inside = min(max(value, -1 + 1e-12), 1 - 1e-12)
-    half = intervals.z_of(intervals.aim(level)) * math.sqrt((1 + value**2 / 2) / (n - 3))
-    low, high = (math.tanh(math.atanh(inside) + side * half) for side in (-1, 1))
-    return Estimate(value, min(low, value), max(high, value), n)
+    n = float(joint.effective(_fisher, lambda counts: _fisher_variance(value, counts.sum()), level).sum())
+    half = intervals.z_of(intervals.aim(level)) * math.sqrt(_fisher_variance(value, n))
+    low, high = (math.tanh(float(_fisher(joint.counts)) + side * half) for side in (-1, 1))
+    return Estimate(value, min(low, value), max(high, value), joint.n)
+
+
+def _fisher(joint: Array) -> Array:
+    """Fisher's transformation of the correlation, which makes it about normal."""
+    return np.asarray(np.arctanh(np.clip(_spearman(joint), -1 + 1e-12, 1 - 1e-12)))
+
+
+def _fisher_variance(value: float, n: float) -> float:
+    return (1 + value**2 / 2) / max(n - 3, 1)
+
+
+def _spearman(joint: Array) -> Array:
+    sides = [joint.sum(axis=at) for at in (-1, -2)]
+    first, second = (side.cumsum(axis=-1) - side / 2 - side.sum(axis=-1, keepdims=True) / 2 for side in sides)
+    spread = np.prod(
+        [(side * off**2).sum(axis=-1) for side, off in zip(sides, (first, second), strict=True)], axis=0
+    )
+    return curve.ratio((first * (joint @ second[..., None])[..., 0]).sum(axis=-1), np.sqrt(spread))

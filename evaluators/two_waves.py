@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators import curve, intervals
+from evaluators import curve, dependence, intervals
+from evaluators.cases import Cases
+from evaluators.dependence import INDEPENDENT, Dependence
 from evaluators.intervals import Estimate
 
 Array = NDArray[Any]
@@ -17,31 +20,41 @@ SPARSE = 10
 """For a test, bins with fewer records in both waves together are joined into one."""
 
 
-def joined(now: Array, reference: Array, ordered: bool, ends: int) -> tuple[Array, Array]:
+def joined(now: Cases, reference: Cases, ordered: bool, ends: int) -> tuple[Cases, Cases]:
     """Both histograms on the bins that the reference alone decides; the last `ends` positions stay."""
-    if not ordered:
-        return now, reference
-    body = reference[: len(reference) - ends] if ends else reference
-    if not body.sum():
+    counts = reference.records
+    body = counts[: len(counts) - ends]
+    if not ordered or not body.sum():
         return now, reference
     groups = curve.quantile_groups(body, np.array(SHARES))
-    groups += [[at] for at in range(len(body), len(reference))]
-    return _merged(now, groups), _merged(reference, groups)
+    groups += [[at] for at in range(len(body), len(counts))]
+    return now.part(partial(_merged, groups)), reference.part(partial(_merged, groups))
 
 
-def distance(now: Array, reference: Array, rng: np.random.Generator) -> Estimate:
+def moved(now: Cases, reference: Cases, rng: np.random.Generator) -> tuple[Estimate, float]:
+    """The distance of two histograms on the same bins, and its p-value."""
+    dense, before = _dense(now, reference)
+    p = chi_square(dense.counts, before.counts, dependence.of_shares(dense, before))
+    return distance(now.counts, reference.counts, rng, dependence.of_shares(now, reference)), p
+
+
+def distance(
+    now: Array, reference: Array, rng: np.random.Generator, held: Dependence = INDEPENDENT
+) -> Estimate:
     """The total variation distance of two histograms on the same bins, with chance's part taken off."""
-    n, m = int(now.sum()), int(reference.sum())
-    p, q = now / n, reference / m
-    noise = (rng.multinomial(n, p, size=DRAWS) / n - p) - (rng.multinomial(m, q, size=DRAWS) / m - q)
-    errors = np.sqrt(_variance(now, n) + _variance(reference, m))
+    n, m = (round(float(side.sum())) for side in (now, reference))
+    p, q = now / now.sum(), reference / reference.sum()
+    errors = np.sqrt(_variance(p, n) + _variance(q, m))
+    if held.moves is None:
+        noise = (rng.multinomial(n, p, size=DRAWS) / n - p) - (rng.multinomial(m, q, size=DRAWS) / m - q)
+    else:
+        noise = held.noise(rng, DRAWS)
+        errors = np.maximum(errors, noise.std(axis=0))
     return intervals.distance((p - q) / 2, noise / 2, errors / 2, n)
 
 
-def chi_square(now: Array, reference: Array) -> float:
+def chi_square(now: Array, reference: Array, held: Dependence = INDEPENDENT) -> float:
     """The p-value of a two-sample chi-square test; sparse bins are joined, 1.0 when one bin is left."""
-    from scipy.stats import chi2
-
     both = now + reference
     sparse = both < SPARSE
     table = np.stack([now[~sparse], reference[~sparse]]).astype(float)
@@ -51,7 +64,8 @@ def chi_square(now: Array, reference: Array) -> float:
     if table.shape[1] < 2:
         return 1.0
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
-    return float(chi2.sf(((table - expected) ** 2 / expected).sum(), table.shape[1] - 1))
+    statistic = float(((table - expected) ** 2 / expected).sum())
+    return held.p_value(statistic / held.effect, table.shape[1] - 1)
 
 
 def noisy_chi_square(
@@ -77,7 +91,7 @@ def noisy_chi_square(
         cells.append([int(at) for at in np.flatnonzero(thin)])
     if len(cells) < 2:
         return 1.0
-    a, b = _merged(now, cells).astype(float), _merged(reference, cells).astype(float)
+    a, b = (_merged(cells, side).astype(float) for side in (now, reference))
     n, m = a.sum(), b.sum()
     if min(n, m) <= 0:
         return 1.0
@@ -93,41 +107,61 @@ def noisy_chi_square(
     return float(chi2.sf(statistic, len(off)))
 
 
-def relation(now: Array, reference: Array, rng: np.random.Generator) -> tuple[Estimate, float]:
-    """How differently outcomes follow from scores: of outcome x score counts, the mean absolute difference
+def relation(now: Cases, reference: Cases, rng: np.random.Generator) -> tuple[Estimate, float]:
+    """How differently outcomes follow from scores: of outcome x score cases, the mean absolute difference
     of the outcome's rate at the same score, as wide as this wave has scores there, and its p-value.
 
     Which scores there are may have moved: that is another question, and changes nothing here.
     """
-    from scipy.stats import chi2
-
-    groups = curve.quantile_groups(reference.sum(axis=0), np.arange(1, 10) / 10)
-    a, b = (np.stack([_merged(side, groups) for side in counts]) for counts in (now, reference))
-    known = (a.sum(axis=0) >= SPARSE) & (b.sum(axis=0) >= SPARSE)
-    a, b = a[:, known], b[:, known]
-    if not known.any():
-        return Estimate(0.0, 0.0, 1.0, int(now.sum())), 1.0
-    n, m = a.sum(axis=0), b.sum(axis=0)
-    p, q, pooled = a[1] / n, b[1] / m, (a[1] + b[1] + 1) / (n + m + 2)
-    statistic = float(((p - q) ** 2 / (pooled * (1 - pooled) * (1 / n + 1 / m))).sum())
+    groups = curve.quantile_groups(reference.records.sum(axis=0), np.arange(1, 10) / 10)
+    groups = [group for group in groups if _known(now, group) and _known(reference, group)]
+    if not groups:
+        return Estimate(0.0, 0.0, 1.0, now.n), 1.0
+    now, reference = (side.part(partial(_merged, groups)) for side in (now, reference))
+    (p, n), (q, m) = (_rates(side.counts) for side in (now, reference))
+    pooled = (p * n + q * m + 1) / (n + m + 2)
+    independent = pooled * (1 - pooled) * (1 / n + 1 / m)
+    held = dependence.of_rates(now, reference, independent)
+    statistic = float(((p - q) ** 2 / independent).sum()) / held.effect
     share = n / n.sum()
-    own, theirs = (a[1] + 0.5) / (n + 1), (b[1] + 0.5) / (m + 1)
-    noise = (
-        rng.binomial(n, own, (DRAWS, len(n))) / n
-        - own
-        - rng.binomial(m, theirs, (DRAWS, len(m))) / m
-        + theirs
-    )
+    n, m = (np.maximum(np.rint(side), 1).astype(np.int64) for side in (n, m))
+    own, theirs = (p * n + 0.5) / (n + 1), (q * m + 0.5) / (m + 1)
     errors = np.sqrt(own * (1 - own) / n + theirs * (1 - theirs) / m)
+    if held.moves is None:
+        noise = rng.binomial(n, own, (DRAWS, len(n))) / n - own
+        noise -= rng.binomial(m, theirs, (DRAWS, len(m))) / m - theirs
+    else:
+        noise = held.noise(rng, DRAWS)
+        errors = np.maximum(errors, noise.std(axis=0))
     size = intervals.distance((p - q) * share, noise * share, errors * share, int(n.sum()))
-    return size, float(chi2.sf(statistic, int(known.sum())))
+    return size, held.p_value(statistic, len(groups))
 
 
-def _variance(counts: Array, n: int) -> Array:
+def _known(side: Cases, group: list[int]) -> bool:
+    return side.part(lambda counts: counts[..., group].sum(axis=-1)).units >= SPARSE
+
+
+def _rates(counts: Array) -> tuple[Array, Array]:
+    """Of each column of outcome x score, the rate of the outcome and the number of records."""
+    n = counts.sum(axis=0)
+    return counts[1] / n, n
+
+
+def _dense(now: Cases, reference: Cases) -> tuple[Cases, Cases]:
+    """Both with the bins joined into one that hold few records."""
+    sparse = now.records + reference.records < SPARSE
+    if not sparse.any():
+        return now, reference
+    groups = [[int(at)] for at in np.flatnonzero(~sparse)] + [[int(at) for at in np.flatnonzero(sparse)]]
+    return now.part(partial(_merged, groups)), reference.part(partial(_merged, groups))
+
+
+def _variance(shares: Array, n: int) -> Array:
     """Of each bin's share; a bin that happened to be empty has some, too."""
-    smooth = (counts + 0.5) / (n + 1)
+    smooth = (shares * n + 0.5) / (n + 1)
     return np.asarray(smooth * (1 - smooth) / n)
 
 
-def _merged(counts: Array, groups: list[list[int]]) -> Array:
-    return np.array([counts[group].sum() for group in groups])
+def _merged(groups: list[list[int]], counts: Array) -> Array:
+    """Bins of the last axis added together."""
+    return np.stack([counts[..., group].sum(axis=-1) for group in groups], axis=-1)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluators.cases import Cases
 from evaluators.drift import SCALES
 from evaluators.policy import Drift
 from evaluators.two_waves import chi_square, joined, noisy_chi_square
@@ -101,8 +102,8 @@ def _rough(now: Any, reference: Any, sigma: float, other: float) -> Any:
 
 
 def _on_tenths(now: Any, reference: Any) -> tuple[Any, Any]:
-    sides = [joined(wave, reference, True, 0) for wave in now]
-    return np.stack([wave for wave, _ in sides]), sides[0][1]
+    sides = [joined(Cases.plain(wave), Cases.plain(reference), True, 0) for wave in now]
+    return np.stack([wave.counts for wave, _ in sides]), sides[0][1].counts
 
 
 def _normal(shift: float) -> Any:

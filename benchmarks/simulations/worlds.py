@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluators import axes, calibration, curve, discrimination, drift, intervals, noisy
+from evaluators import axes, calibration, curve, discrimination, intervals, noisy, two_waves
 from evaluators.cases import Cases, mean
 from evaluators.intervals import Estimate
 
@@ -129,7 +129,7 @@ def _histogram_worlds() -> Iterator[World]:
         p[0], p[-1] = p[0] - moved, p[-1] + moved
 
         def maker(c: Any, g: np.random.Generator, m: int = reference) -> Estimate:
-            return drift.distance(c, g.multinomial(m, q), g)
+            return two_waves.distance(c, g.multinomial(m, q), g)
 
         yield World(f"reference={reference} n={n} moved={moved}", p, n, {"distance": (moved, maker)})
 

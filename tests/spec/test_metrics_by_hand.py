@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from evaluators import calibration, coarse, curve, discrimination, drift, intervals
+from evaluators import calibration, coarse, curve, discrimination, intervals, two_waves
 from evaluators.axes import score_axis, score_positions, score_values
 from evaluators.base import Context
 from evaluators.cases import Cases
@@ -59,7 +59,7 @@ def test_the_expected_calibration_error_by_hand():
 
 def test_a_distance_by_hand():
     before, now = np.array([700, 300]), np.array([500, 500])
-    estimate = drift.distance(now, before, np.random.default_rng(1))
+    estimate = two_waves.distance(now, before, np.random.default_rng(1))
     assert estimate.value == pytest.approx(0.2, abs=0.003)  # 20 in 100 would have to move back
     assert estimate.low < 0.2 < estimate.high
 
@@ -185,7 +185,7 @@ def test_the_two_sample_test_equals_scipys():
 
     now, before = np.array([120, 80, 60, 40]), np.array([900, 700, 610, 300])
     expected = chi2_contingency(np.stack([now, before]), correction=False).pvalue
-    assert drift.chi_square(now, before) == pytest.approx(expected)
+    assert two_waves.chi_square(now, before) == pytest.approx(expected)
 
 
 def multiclass():

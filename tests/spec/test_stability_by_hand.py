@@ -9,6 +9,7 @@ import pytest
 
 from evaluators import scoring
 from evaluators.base import Context
+from evaluators.cases import Cases
 from evaluators.counting import Builder, count_batches
 from evaluators.origins import Origin
 from evaluators.stability import count, rank_correlation, stability
@@ -78,8 +79,8 @@ def test_the_rank_correlation_is_scipys():
     first, second = np.nonzero(np.ones_like(joint))
     times = joint.ravel()
     expected = spearmanr(np.repeat(first, times), np.repeat(second, times)).statistic
-    assert rank_correlation(joint).value == pytest.approx(expected)
-    assert rank_correlation(np.array([[3, 4]])) is None
+    assert rank_correlation(Cases.plain(joint)).value == pytest.approx(expected)
+    assert rank_correlation(Cases.plain(np.array([[3, 4]]))) is None
 
 
 def test_the_interval_of_the_rank_correlation_covers():
@@ -91,6 +92,6 @@ def test_the_interval_of_the_rank_correlation_covers():
         x = rng.normal(size=200)
         y = 0.7 * x + np.sqrt(1 - 0.49) * rng.normal(size=200)
         joint = np.histogram2d(norm.cdf(x), norm.cdf(y), 64, ((0, 1), (0, 1)))[0].astype(int)
-        found = rank_correlation(joint)
+        found = rank_correlation(Cases.plain(joint))
         held += found.low <= true <= found.high
     assert held / tried >= 0.945 - 3.2 * np.sqrt(0.945 * 0.055 / tried)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluators import cases, curve, intervals, units
+from evaluators import cases, curve, dependence, intervals, units
 from evaluators.cases import Cases
 from sandbox.tally import Axis, Table, Tally
 from tests.spec.test_metrics_by_hand import HAND
@@ -91,3 +91,18 @@ def test_a_rare_case_that_was_not_seen_may_weigh_more_than_those_that_were():
     # where all weigh the same it is the exact bound's near relation: one case of 64 reaches to 8.4 %
     exact = intervals.rate(1, 64).high
     assert intervals.most_with_unseen(1 / 64, 1 / 64**2, 1 / 64) == pytest.approx(exact, abs=0.002)
+
+
+def test_two_waves_of_eight_people_each_differ_as_much_as_people_do_by_hand():
+    nobody = np.zeros_like(EIGHT_PEOPLE)
+    now, then = (np.concatenate(sides) for sides in ((EIGHT_PEOPLE, nobody), (nobody, EIGHT_PEOPLE)))
+    sides = [Cases(side.sum(axis=0), side.sum(axis=0), side) for side in (now, then)]
+    held = dependence.of_shares(*sides)
+    # without one of the 16 people the difference is 1/14: 15/16 x 16 x (1/14)^2 = 15/196;
+    # that of 16 and 16 independent records is 0.5 x 0.5 x (1/16 + 1/16) = 1/32
+    assert held.effect == pytest.approx(15 / 196 * 32)
+    assert (held.uneven, held.freedom) == (pytest.approx(0), 15)  # nothing else can differ; 16 alike people
+    same = dependence.of_shares(sides[0], sides[0])
+    assert same == dependence.INDEPENDENT  # the same people have nothing to differ by
+    # 8 replicates hold 2 records and 8 none: 16^2 / (16 x 16/15) = 15 units, of 16 records
+    assert dependence.of_totals(*sides).effect == pytest.approx(16 / 15)

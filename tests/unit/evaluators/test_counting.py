@@ -1,14 +1,13 @@
-"""A sample is bounded, random, the same again, and one record of a person; a question is asked of a bounded number."""
+"""A sample is bounded, random and the same again; a question is asked of a bounded number."""
 
 import numpy as np
 import pytest
 
 from evaluators import robustness, scoring
 from evaluators.counting import Builder, count_batches
-from sandbox.catalogue.card import Card
 from sandbox.catalogue.encoding import Encoding
 from sandbox.tally import Axis, Table, Tally
-from tests.unit.evaluators.conftest import AgeScorer, card_document
+from tests.unit.evaluators.conftest import AgeScorer
 
 
 def who(seen):
@@ -46,17 +45,6 @@ def test_a_sample_is_random_the_same_again_and_counted_once_for_all_batches(card
     assert len(batch.outcome) == batch.labelled.sum()
     assert np.array_equal(batch.outcome, encoding.target(batch.table))
     assert np.array_equal(batch.said, AgeScorer(encoding).probabilities(batch.features))
-
-
-def test_of_a_person_with_several_records_one_is_taken(people):
-    card = Card.from_json(card_document(max_rows_per_unit=5))
-    encoding, table, seen = Encoding(card, "fell"), people(600), []
-    names = [f"p{at // 3}" for at in range(600)]
-    several = table.set_column(table.column_names.index("person"), "person", [names])
-    count_batches(batches(encoding, several, 600), [Builder("x", 1, who(seen), sample=1000)], 600, "k")
-    (batch,) = seen
-    taken = batch.table.column("person").to_pylist()
-    assert len(taken) == len(set(taken)) == 200
 
 
 def test_asking_again_is_bounded_however_many_records_and_columns(card, people):

@@ -8,6 +8,7 @@ import pytest
 
 from evaluators import change, curve, intervals, two_waves
 from evaluators.base import stream
+from evaluators.cases import Cases
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from simulations import alarms, coverage, drifts, worlds
@@ -88,7 +89,7 @@ def test_the_relation_is_the_same_whichever_scores_there_are_and_found_when_it_m
     def wave(n, weight, rates):
         at = rng.choice(40, n, p=weight / weight.sum())
         yes = rng.random(n) < rates[at]
-        return np.stack([np.bincount(at[~yes], minlength=40), np.bincount(at[yes], minlength=40)])
+        return Cases.plain(np.stack([np.bincount(at[side], minlength=40) for side in (~yes, yes)]))
 
     flat, tilted = np.ones(40), np.linspace(0.5, 1.5, 40)
     for _ in range(150):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluators import calibration, coarse, curve, discrimination, drift, intervals
+from evaluators import calibration, coarse, curve, discrimination, intervals, two_waves
 from evaluators.axes import score_positions
 from evaluators.base import stream
 from evaluators.cases import Cases
@@ -137,9 +137,9 @@ def test_two_samples_of_the_same_people_are_never_beyond_tolerance(n):
     reference, beyond, ps = rng.multinomial(6000, shape), 0, []
     for _ in range(300):
         now = rng.multinomial(n, shape)
-        p = drift.chi_square(now, reference)
+        p = two_waves.chi_square(now, reference)
         ps.append(p)
-        beyond += drift.distance(now, reference, rng).low > 0.10 and p < 0.05 / (52 * 6)
+        beyond += two_waves.distance(now, reference, rng).low > 0.10 and p < 0.05 / (52 * 6)
     assert beyond == 0
     assert np.mean(np.array(ps) < 0.05) < 0.10
 
@@ -150,7 +150,7 @@ def test_distances_of_moved_data_are_found_with_their_size():
     for moves, size in (([0.08, -0.08], 0.08), ([0.06, -0.06] * 5, 0.30), ([0, 0], 0.0)):
         moved = shape + np.pad(moves, (0, 10 - len(moves)))
         made = [
-            drift.distance(rng.multinomial(1500, moved), rng.multinomial(6000, shape), rng)
+            two_waves.distance(rng.multinomial(1500, moved), rng.multinomial(6000, shape), rng)
             for _ in range(200)
         ]
         assert covered(made, size) >= 0.90
@@ -160,14 +160,15 @@ def test_distances_of_moved_data_are_found_with_their_size():
 def test_fine_bins_join_into_tenths_of_the_reference_with_thin_tails():
     rng = stream("tails")
     reference = np.bincount(np.clip(rng.normal(32, 6, 20_000), 0, 63).astype(int), minlength=65)
-    joined, _ = drift.joined(reference, reference, ordered=True, ends=1)
+    plain = Cases.plain(reference)
+    joined = two_waves.joined(plain, plain, ordered=True, ends=1)[0].counts
     shares = joined / joined.sum()
     assert 10 <= len(joined) <= 13
     assert shares[0] < 0.03
     assert shares[-2] < 0.03
     tail = np.zeros(65, int)
     tail[60] = 100  # a value the reference hardly has
-    assert drift.joined(tail, reference, ordered=True, ends=1)[0][-2] == 100
+    assert two_waves.joined(Cases.plain(tail), plain, ordered=True, ends=1)[0].counts[-2] == 100
 
 
 def test_calibrated_scores_have_an_expected_calibration_error_near_zero():
