@@ -104,6 +104,7 @@ def check(
         max_rows_per_unit=card.max_rows_per_unit,
         epsilon=manifest.privacy.epsilon,
         budget_delta=card.budget.training.delta,
+        settings=manifest.model,
     ).calibrated(ledger.budget_asked(ledger.training_pool(card), card.budget.training).noise_for)
     quote = quote_of(chosen, card)
     digest = files.digest(files.digests(contents))
@@ -117,7 +118,9 @@ def check(
     summary = made.checked.summary
     found += [
         Finding("record graph", True, f"made {_how(made)}; every operator, shape and size is allowed"),
-        Finding("training", True, f"{STEPS} DP-SGD steps on {dummies:,} dummy records, all weights finite"),
+        Finding(
+            "training", True, f"{STEPS} steps with noise on {dummies:,} dummy records, all weights finite"
+        ),
     ]
     quote = replace(quote, parameters=summary.trainable, seconds_per_step=seconds)
     return Report(manifest, digest, tuple(found), quote, made.checked.digest, summary.to_json())

@@ -10,6 +10,7 @@ functions only.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,6 +48,35 @@ class Additive(nn.Module):
         amounts = (torch.softmax(_PACE * self.importance, 0) * len(self.vector.sizes)).sqrt()
         answer: Tensor = self.line(self.vector(**batch) * amounts.index_select(0, self.part_of))
         return laplace_logit(answer) if self.binary else answer
+
+
+class Tables(nn.Module):
+    """What `ebm` learns: a number for each bin of each column, and a record's answer is the sum of its own.
+
+    `sizes` are the columns' numbers of bins; the first `numbers` of them are equal parts of a number's range.
+    """
+
+    starts: Tensor
+    last: Tensor
+
+    def __init__(self, sizes: Sequence[int], numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.register_buffer("starts", torch.tensor([sum(sizes[:i]) for i in range(len(sizes))]))
+        self.register_buffer("last", torch.tensor(sizes) - 1)
+        self.reach = sizes[0] / 2
+        self.table = nn.Embedding(sum(sizes), 1)
+        nn.init.zeros_(self.table.weight)
+
+    def forward(self, **batch: Tensor) -> Tensor:
+        places = []
+        if self.numbers:
+            places.append(((batch["numbers"] + 1) * self.reach).long())
+        if "categories" in batch:
+            places.append(batch["categories"])
+        at = torch.minimum(torch.cat(places, 1).clamp_min(0), self.last) + self.starts
+        answer: Tensor = self.table(at).sum(1)
+        return answer
 
 
 class Curves(Numbers):

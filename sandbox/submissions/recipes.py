@@ -113,14 +113,33 @@ class TabularTransformer(_Binned):
 
     @classmethod
     def misfit(cls, inputs: Inputs) -> str:
-        if inputs.arrays or inputs.texts:
-            return "reads numbers and categories only, and these records have images, sequences or texts"
-        return ""
+        return _only_columns(inputs)
 
     def build(self, inputs: Inputs) -> nn.Module:
         from sandbox.submissions import layers_deep
 
         return layers_deep.TabularTransformer(inputs, self.bins, self.width)
+
+
+class Ebm(Recipe):
+    """DP-EBM: tables of `bins` parts of a number's range, moved by up to `leaves` pieces at a time."""
+
+    kinds = ("binary", "regression")
+    bins: int = Field(default=64, ge=2, le=256)
+    leaves: int = Field(default=3, ge=2, le=16)
+
+    @classmethod
+    def misfit(cls, inputs: Inputs) -> str:
+        return _only_columns(inputs)
+
+    def terms(self, inputs: Inputs) -> list[int]:
+        """How many bins each column has."""
+        return [self.bins] * inputs.numbers + list(inputs.categories)
+
+    def build(self, inputs: Inputs) -> nn.Module:
+        from sandbox.submissions import layers_additive
+
+        return layers_additive.Tables(self.terms(inputs), inputs.numbers)
 
 
 RECIPES: dict[str, type[Recipe]] = {
@@ -130,6 +149,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "linear": Linear,
     "cnn": Cnn,
     "tabular-transformer": TabularTransformer,
+    "ebm": Ebm,
 }
 """The first is what we recommend for tables."""
 
@@ -171,3 +191,9 @@ def build(recipe: str, settings: Json, inputs: Inputs) -> nn.Module:
 def _wrong_kind(recipe: str, kind: str) -> str:
     kinds = RECIPES[recipe].kinds
     return "" if kind in kinds else f"answers {' and '.join(kinds)} tasks, and this one is {kind}"
+
+
+def _only_columns(inputs: Inputs) -> str:
+    if inputs.arrays or inputs.texts:
+        return "reads numbers and categories only, and these records have images, sequences or texts"
+    return ""

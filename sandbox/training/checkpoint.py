@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Adam
 
+    from sandbox.training.boosting import Boosting
     from sandbox.training.loop import Training
 
 _PARTS = 20
@@ -49,7 +50,7 @@ class Checkpoint:
         steps = run.plan.get("steps", 0)
         return cls(folder / f"{run.id}.safetensors", mark, max(1, steps // _PARTS), steps)
 
-    def note(self, training: Training) -> None:
+    def note(self, training: Training | Boosting) -> None:
         """Told after every step; writes the file when it is time, whole or not at all, durably.
 
         Not after the last: whatever goes on has a step to take, which the release gate can look at.

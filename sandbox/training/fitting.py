@@ -78,7 +78,7 @@ def fit(asked: Asked, inputs: Inputs, features: Arrays, target: NDArray[Any], un
         rows = UnitRows(np.unique(units, return_inverse=True)[1], asked.max_rows_per_unit)
         chosen = plan.choose(
             inputs, asked.recipe, asked.wishes, units=len(rows), max_rows_per_unit=asked.max_rows_per_unit,
-            epsilon=asked.epsilon, budget_delta=asked.delta,
+            epsilon=asked.epsilon, budget_delta=asked.delta, settings=asked.settings,
         ).calibrated(accounting.noise_for)  # fmt: skip
         answers = torch.from_numpy(np.ascontiguousarray(target))
         weights = loop.fit(model, tensors(features), answers, rows, chosen, Randomness.of_the_system())

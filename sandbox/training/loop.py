@@ -182,8 +182,15 @@ def fit(
     training that was cut off goes on where it was kept last. `by` and `compiled` as in sandbox.settings.Training.
     """
     from sandbox.submissions.graph.lift import flushed
+    from sandbox.training.boosting import Boosting
 
-    training = Training(model, features, target, units, plan, randomness, canaries, by=by, compiled=compiled)
+    training: Training | Boosting
+    if plan.terms:
+        training = Boosting(model, features, target, units, plan, randomness, canaries)
+    else:
+        training = Training(
+            model, features, target, units, plan, randomness, canaries, by=by, compiled=compiled
+        )
     if kept and (state := kept.read()):
         training.take_up(state)
     with flushed():  # else a step's time could tell of tiny values in it

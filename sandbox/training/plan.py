@@ -7,12 +7,13 @@ as public: the card's readers see it, and the sampling rate is computed from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from sandbox.errors import Refused
 from sandbox.records import Json
+from sandbox.submissions import recipes
 
 if TYPE_CHECKING:
     from sandbox.catalogue.inputs import Inputs
@@ -24,7 +25,11 @@ Calibrate = Callable[[float, float, float, int], float]
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything DP-SGD needs. `noise_multiplier` is the noise's standard deviation over `clip`."""
+    """Everything a training needs. `noise_multiplier` is the noise's standard deviation over `clip`.
+
+    With `terms` the training is DP-EBM (sandbox.training.boosting), else DP-SGD: how many bins each column has, the
+    first `ordered` of them parts of a number's range; a step makes `leaves` of a column's bins.
+    """
 
     epsilon: float
     delta: float
@@ -37,6 +42,9 @@ class Plan:
     loss: str
     averaged: float = 0.5
     noise_multiplier: float = math.nan
+    terms: Sequence[int] = ()
+    ordered: int = 0
+    leaves: int = 0
 
     @property
     def expected_batch(self) -> float:
@@ -61,14 +69,22 @@ def choose(
     max_rows_per_unit: int,
     epsilon: float,
     budget_delta: float,
+    settings: Json | None = None,
 ) -> Plan:
     """A plan without its noise yet. What the developer left open is chosen here.
 
     Delta is the smaller of the budget's and units^-1.1: a delta of 1/units would allow publishing one
-    person in full. Raises Refused when there is nobody to train on.
+    person in full. `settings` are the recipe's, as far as they were given. Raises Refused when there is nobody to
+    train on.
     """
     if units < 1:
         raise Refused("There is no unit on the training side, so there is nothing to train on.")
+    boosted: Json = {}
+    if recipe == "ebm":
+        tables = recipes.Ebm.model_validate(settings or {})
+        boosted = {"terms": tables.terms(inputs), "ordered": inputs.numbers, "leaves": tables.leaves}
+        if wishes.batch_size:
+            raise Refused("In every step of ebm everybody takes part: leave batch_size out of [training].")
     batch, steps, learning_rate = _defaults(recipe, inputs, units, epsilon)
     rate = min(1.0, (wishes.batch_size or batch) / units)
     return Plan(
@@ -81,6 +97,7 @@ def choose(
         clip=wishes.clip or _clip(recipe, max_rows_per_unit),
         learning_rate=wishes.learning_rate or learning_rate,
         loss=inputs.kind,
+        **boosted,
     )
 
 
@@ -102,13 +119,19 @@ def _defaults(recipe: str | None, inputs: Inputs, units: int, epsilon: float) ->
     heard over the noise. A recipe with layers takes big steps, too; of a model we do not know, less is
     assumed.
     """
+    heard = epsilon * units / (1 + inputs.columns)
+    if recipe == "ebm":
+        reach = min(60.0, max(8.0, 0.8 * math.sqrt(heard))) / (4 if inputs.kind == "regression" else 1)
+        return units, math.ceil(_ROUNDS * inputs.columns / 0.99), reach / _ROUNDS
     if recipe in _LINES:
-        heard = epsilon * units / (1 + inputs.columns)
         return min(units, 50_000), 120, min(0.3, max(0.05, 0.1 * math.sqrt(heard / 1_000)))
     if recipe in _LAYERS:
         return math.ceil(max(units * 0.02, min(units * 0.2, 10_000))), 60, 0.1
     return math.ceil(max(units * 0.01, min(units * 0.1, 5_000))), 200, 0.01
 
+
+_ROUNDS = 100
+"""How often `ebm` comes back to each column."""
 
 _LINES = ("gam", "logistic", "linear")
 _LAYERS = ("mlp", "tabular-transformer")

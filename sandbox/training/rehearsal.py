@@ -27,24 +27,26 @@ _MOST_APART = 1e-4
 def rehearse(model: Model, inputs: Inputs, chosen: Plan, by: str = "taps") -> FirstNoise:
     """One step on made-up records: what cannot be trained, or not as by definition, is refused before it is charged.
 
-    Raises Refused, which says which kind of error it was and no more. Returns its noise, which is to be no other's.
+    DP-EBM takes two, one to count; it has no gradients to compare. Raises Refused, which says which kind of error it
+    was and no more. Returns the noise, which is to be no other's.
     """
     import torch
 
     from sandbox.training import engines
     from sandbox.training.gate import gate
 
-    if by == "opacus" and chosen.max_rows_per_unit > 1:
+    boosted = bool(chosen.terms)
+    if by == "opacus" and chosen.max_rows_per_unit > 1 and not boosted:
         raise Refused(
             "Opacus knows units of one record only, and here one may have several.\n"
             "Leave `engine` out of [training] in the settings."
         )
     features = made_up.records(inputs, _REHEARSED, torch.Generator().manual_seed(0))
     target = made_up.targets(inputs, _REHEARSED)
-    short = replace(chosen, units=_REHEARSED, sampling_rate=1.0, steps=1)
+    short = replace(chosen, units=_REHEARSED, sampling_rate=1.0, steps=2 if boosted else 1)
     units = UnitRows(np.arange(_REHEARSED), 1)
     try:
-        apart = engines.difference(model, chosen.loss, features, target, chosen.clip, by)
+        apart = 0.0 if boosted else engines.difference(model, chosen.loss, features, target, chosen.clip, by)
         witness, canaries = gate.rehearsal(chosen, model)
         loop.fit(
             model, features, target, units, short, Randomness.of_the_system(),

@@ -190,6 +190,7 @@ def _plan(store: Store, submission: Submission, dataset: Dataset, card: Card, en
         max_rows_per_unit=card.max_rows_per_unit,
         epsilon=manifest.privacy.epsilon,
         budget_delta=card.budget.training.delta,
+        settings=manifest.model,
     ).calibrated(ledger.calibration(store, ledger.training_pool(card)))
 
 

@@ -13,6 +13,7 @@ The door to torch: import this inside functions only.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,13 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import vmap
 
+from sandbox.training import loop
 from sandbox.training.gradients import loss_of_one
 from sandbox.training.loop import TailAverage
+from sandbox.training.sampler import Randomness, UnitRows
 
 if TYPE_CHECKING:
     from sandbox.submissions.graph.lift import Model
     from sandbox.training.plan import Plan
-    from sandbox.training.sampler import UnitRows
 
 Weights = dict[str, Tensor]
 LEAST_BATCH = 256
@@ -51,6 +53,8 @@ def train(
     rng: np.random.Generator,
 ) -> Weights:
     """The weights of each shadow, [shadows, *shape], where shadow s learns from the units with `own[s]`."""
+    if plan.terms:
+        return _boosted(model, features, target, units, own, plan, rng)
     shadows, half = len(own), max(1, int(own.sum(axis=1).mean()))
     rate = rate_of(plan, half)
     weights = {
@@ -77,6 +81,22 @@ def train(
             with torch.no_grad():
                 average.note(step)
     return average.means
+
+
+def _boosted(
+    model: Model, features: Mapping[str, Tensor], target: Tensor, units: UnitRows,
+    own: NDArray[np.bool_], plan: Plan, rng: np.random.Generator,
+) -> Weights:  # fmt: skip
+    """Each by itself, by the very loop that trained the model: a step of DP-EBM costs little."""
+    found = []
+    for members in own:
+        rows, owners = units.rows(np.flatnonzero(members))
+        half = UnitRows(owners, plan.max_rows_per_unit)
+        share = len(half) / plan.units
+        short = replace(plan, units=len(half), noise_multiplier=plan.noise_multiplier * share)
+        some = {name: tensor[torch.from_numpy(rows)] for name, tensor in features.items()}
+        found.append(loop.fit(model, some, target[torch.from_numpy(rows)], half, short, Randomness(rng, rng)))
+    return {name: torch.stack([weights[name] for weights in found]) for name in model.weights}
 
 
 def rate_of(plan: Plan, half: int) -> float:

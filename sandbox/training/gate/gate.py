@@ -6,6 +6,7 @@ judges. What it found out is not kept; what may leave is in `Judgement.certified
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sandbox.records import Json
+from sandbox.training import boosted_tables
 from sandbox.training.canaries import Canaries
+from sandbox.training.gate.boosted import ReferenceOfTables, ReplayOfTables
 from sandbox.training.gate.canaries import Bounds, how_many
 from sandbox.training.gate.check import Check, failures
 from sandbox.training.gate.lower_bounds import CONFIDENCE
@@ -96,13 +99,18 @@ class Gate:
         generator = np.random.default_rng(secrets.randbits(256))
         claim = Claim.of(event, plan)
         self.canaries = Canaries.planted(how_many(claim.steps))
-        shapes = {name: tuple(weight.shape) for name, weight in model.weights.items()}
-        clip = Grid.of(plan.clip, _coordinates(model) + len(self.canaries)).inner_clip
-        reference = Reference(
+        shapes = _released(plan, model)
+        clip = Grid.of(plan.clip, _coordinates(shapes) + len(self.canaries)).inner_clip
+        given = (
             model, plan.loss, features, target, codes, plan.max_rows_per_unit, clip, claim.steps,
             plan.units * plan.sampling_rate, generator,
         )  # fmt: skip
-        self._replay = Replay(model.weights, plan, taken_up)
+        self._replay: Replay | ReplayOfTables
+        if plan.terms:
+            self._replay = ReplayOfTables(model.weights, plan, taken_up)
+            reference: Reference = ReferenceOfTables(plan, self._replay, *given)
+        else:
+            self._replay, reference = Replay(model.weights, plan, taken_up), Reference(*given)
         self._rehearsed = rehearsed
         self._witness = Witness(claim, shapes, self.canaries, generator, (reference, self._replay))
 
@@ -123,11 +131,18 @@ def rehearsal(plan: Plan, model: Model) -> tuple[Witness, Canaries]:
     claim = Claim(
         plan.units, plan.sampling_rate, plan.noise_multiplier, plan.steps, plan.clip, plan.epsilon, plan.delta
     )
-    shapes = {name: tuple(weight.shape) for name, weight in model.weights.items()}
+    shapes = _released(plan, model)
     generator = np.random.default_rng(secrets.randbits(256))
     canaries = Canaries.planted(how_many(plan.steps))
     return Witness(claim, shapes, canaries, generator), canaries
 
 
-def _coordinates(model: Model) -> int:
-    return sum(weight.numel() for weight in model.weights.values())
+def _released(plan: Plan, model: Model) -> dict[str, tuple[int, ...]]:
+    """The shapes of what a step releases."""
+    if plan.terms:
+        return boosted_tables.released(plan)
+    return {name: tuple(weight.shape) for name, weight in model.weights.items()}
+
+
+def _coordinates(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())

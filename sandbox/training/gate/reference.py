@@ -54,13 +54,12 @@ class Reference:
         """Most steps are let pass."""
         drawn, sums, weights = step.drawn[step.drawn < step.units], step.sums, step.weights
         allowed = self._clip * len(drawn) * (1 + 1e-4) + 1e-6
-        names = list(self._model.weights)
-        length = sum(float(sums[n].double().square().sum()) for n in names) ** 0.5
+        length = sum(float(sums[n].double().square().sum()) for n in self._nothing()) ** 0.5
         self._longest = max(self._longest, length / allowed)
         if step.number not in self._chosen or self._is_random(drawn, weights):
             return
         again = self._sums(drawn, weights)
-        apart = sum(float((sums[n] - again[n]).double().square().sum()) for n in names) ** 0.5
+        apart = sum(float((sums[n] - again[n]).double().square().sum()) for n in again) ** 0.5
         self._worst = max(self._worst, apart / (self._clip * (_FAR + _APART * len(drawn))))
 
     def checks(self) -> list[Check]:
@@ -77,10 +76,8 @@ class Reference:
         return any(not bool((one[name] == other[name]).all()) for name in one)
 
     def _sums(self, drawn: Whole, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        import torch
-
-        sums = {name: torch.zeros_like(weight) for name, weight in self._model.weights.items()}
-        here = {name: weights[name].detach() for name in sums}
+        sums = self._nothing()
+        here = {name: weights[name].detach() for name in self._model.weights}
         for start in range(0, len(drawn), self._at_once):
             rows = [self._rows(unit) for unit in drawn[start : start + self._at_once]]
             for name, total in self._clipped(rows, here).items():
@@ -91,18 +88,30 @@ class Reference:
         """Mean within each unit, then at most the clip long, then the sum; nothing here is the engines' own."""
         import torch
 
-        from sandbox.training.gradients import record_gradients
-
         chosen = torch.from_numpy(np.concatenate(rows))
         features = {name: tensor[chosen] for name, tensor in self._features.items()}
-        each = record_gradients(self._model, features, self._target[chosen], self._loss, weights)
+        each = self._of_records(features, self._target[chosen], weights)
         shares = torch.zeros(len(rows), len(chosen))
         shares[np.repeat(np.arange(len(rows)), [len(r) for r in rows]), np.arange(len(chosen))] = 1.0
         shares /= shares.sum(1, keepdim=True)
-        means = {name: shares @ gradient.reshape(len(chosen), -1) for name, gradient in each.items()}
+        means = {name: shares @ part.reshape(len(chosen), -1) for name, part in each.items()}
         lengths = torch.stack([mean.square().sum(1) for mean in means.values()]).sum(0).sqrt()
         scales = torch.minimum(torch.ones(()), self._clip / lengths.clamp_min(1e-12))
-        return {name: (scales @ mean).view_as(weights[name]) for name, mean in means.items()}
+        return {name: (scales @ mean).view(each[name].shape[1:]) for name, mean in means.items()}
+
+    def _nothing(self) -> dict[str, Tensor]:
+        """The sums of nobody."""
+        import torch
+
+        return {name: torch.zeros_like(weight) for name, weight in self._model.weights.items()}
+
+    def _of_records(
+        self, features: Mapping[str, Tensor], target: Tensor, weights: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """[records, *shape]: what each record by itself would have a step sum."""
+        from sandbox.training.gradients import record_gradients
+
+        return record_gradients(self._model, features, target, self._loss, weights)
 
     def _rows(self, unit: int) -> Whole:
         low, high = np.searchsorted(self._sorted, [self._names[unit], self._names[unit] + 1])

@@ -27,11 +27,13 @@ SUITS = {
     "linear": [NUMBER, FLAT, TEXT],
     "cnn": [EVERYTHING, IMAGE, FLAT],
     "tabular-transformer": [TABLE, CLASSES, NUMBER],
+    "ebm": [TABLE, NUMBER],
 }
 EVERY = [TABLE, CLASSES, NUMBER, EVERYTHING, IMAGE, FLAT, TEXT]
 GRAPHS = [
     ("gam", EVERYTHING), ("mlp", EVERYTHING), ("logistic", TABLE), ("linear", FLAT), ("cnn", FLAT),
     ("cnn", IMAGE), ("tabular-transformer", TABLE),
+    ("ebm", TABLE),
 ]  # fmt: skip
 MISFITS = [(r, i) for r, suits in SUITS.items() for i in EVERY if i not in suits]
 NUMBERS = [layers.Bins(1), layers.Bins(4), layers.Bins(16), Curves(8), Curves(3)]
