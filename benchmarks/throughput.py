@@ -237,7 +237,7 @@ def work(role: str, path: Path, groups: list[int] | None) -> None:
         return
     encoding = Encoding(card(), "passed")
     scorer = scorer_of(path.parent / "model")
-    warm = pq.ParquetFile(path).read_row_group(0, use_threads=False).slice(0, 1000)
+    warm = next(scoring.read(path, encoding, [0])).slice(0, 1000)
     for batch in scoring.score([warm], scorer, encoding):
         tally = scoring.count(batch)
     evaluators_for("binary")

@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from evaluators import axes, scoring, units
 from evaluators.base import Evaluator, stream
 from evaluators.scoring import SCORING_VERSION, Batch, Count, Scorer
+from sandbox.catalogue import vectors
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError
 from sandbox.tally import Tally
@@ -77,6 +78,7 @@ def count_batches(
         luck = stream(key, number).random(len(batch.said)) if sampled else np.empty(0)
         for counter in counters:
             counter.add(batch, luck)
+        del batch  # before the next one is made
     return [counter.result() for counter in counters]
 
 
@@ -139,7 +141,7 @@ class _Part:
 def _sampled(batch: Batch, wanted: NDArray[np.bool_]) -> _Part:
     """These records."""
     rows = np.flatnonzero(wanted)
-    table, said = batch.table.take(pa.array(rows)), batch.said[rows]
+    table, said = batch.table.take(vectors.arrow(rows)), batch.said[rows]
     return _Part(table, said, batch.seconds, batch.encoding, batch.scorer)
 
 
@@ -155,7 +157,7 @@ def _joined(some: Sequence[_Part]) -> Batch:
 def _source(count: Count) -> str:
     """The sha256 of the source that counts: the builder's module, and what every builder stands on."""
     from sandbox import tally
-    from sandbox.catalogue import encoding, vectors
+    from sandbox.catalogue import encoding
 
     own = inspect.getmodule(count)
     modules = {m.__name__: m for m in (own, scoring, axes, units, tally, encoding, vectors) if m}

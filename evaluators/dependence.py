@@ -45,11 +45,11 @@ class Dependence:
 
     def p_value(self, statistic: float, compared: int) -> float:
         """Of a chi-square statistic, divided by `effect` already, over so many things compared."""
-        from scipy.stats import chi2, f
+        from scipy.special import chdtrc, fdtrc
 
         if math.isinf(self.freedom):
-            return float(chi2.sf(statistic, compared))
-        return float(f.sf(statistic / compared, compared / (1 + self.uneven), self.freedom))
+            return float(chdtrc(compared, statistic))
+        return float(fdtrc(compared / (1 + self.uneven), self.freedom, statistic / compared))
 
 
 INDEPENDENT = Dependence()

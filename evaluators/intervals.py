@@ -218,6 +218,13 @@ def distance(gaps: Array, noise: Array, errors: Array, n: int, level: float = LE
 
 
 def _root(function: Callable[[float], float], left: float, right: float) -> float:
-    from scipy.optimize import brentq
-
-    return float(brentq(function, left, right, xtol=1e-12))
+    """Where it crosses 0 between these places, at which its signs differ. By bisection: scipy's would load all of
+    scipy.optimize."""
+    rises = function(right) > 0
+    while right - left > 1e-13:
+        middle = (left + right) / 2
+        if (function(middle) > 0) == rises:
+            right = middle
+        else:
+            left = middle
+    return (left + right) / 2

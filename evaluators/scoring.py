@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 
 from evaluators import axes, units
 from evaluators.base import stream
+from sandbox.catalogue import vectors
 from sandbox.catalogue.encoding import Encoding
 from sandbox.tally import Axis, Counts, Table, Tally
 
@@ -141,24 +142,36 @@ def read(path: Path, encoding: Encoding, groups: Sequence[int] | None = None) ->
         if not file.metadata.num_rows:
             yield file.schema_arrow.empty_table().select(needed)
         for group in range(file.metadata.num_row_groups) if groups is None else groups:
-            table = file.read_row_group(group, columns=needed, use_threads=False)
-            for start in range(0, table.num_rows, BATCH_ROWS):
-                yield table.slice(start, BATCH_ROWS)
+            yield from _portions(file, group, needed)
+            pa.default_memory_pool().release_unused()  # or the most that any row group took stays taken
+
+
+def _portions(file: pq.ParquetFile, group: int, needed: Sequence[str]) -> Iterator[pa.Table]:
+    """Of one row group, each column read by itself: what unpacking takes beside the records is of one of them only."""
+    columns = (file.read_row_group(group, columns=[name], use_threads=False).column(0) for name in needed)
+    table = pa.table(dict(zip(needed, columns, strict=True)))
+    for start in range(0, table.num_rows, BATCH_ROWS):
+        yield table.slice(start, BATCH_ROWS)
 
 
 def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> Iterator[Batch]:
     """Asks the model about every record; outcomes are read only where they are known."""
-    outputs, began = encoding.inputs.outputs, thread_time()
+    began = thread_time()
     for table in records:
-        said, features = np.empty((0, outputs) if outputs > 1 else 0), dict[str, Array]()
-        if table.num_rows:
-            features = encoding.features(table)
-            said = np.asarray(scorer.probabilities(features))
-        if said.shape != ((table.num_rows, outputs) if outputs > 1 else (table.num_rows,)):
-            raise ValueError("the model's answer has not one row for each record")
-        batch = batch_of(table, encoding, said, features, scorer)
-        yield replace(batch, seconds=thread_time() - began)
+        yield _asked(table, scorer, encoding, began)
         began = thread_time()
+
+
+def _asked(table: pa.Table, scorer: Scorer, encoding: Encoding, began: float) -> Batch:
+    outputs = encoding.inputs.outputs
+    said, features = np.empty((0, outputs) if outputs > 1 else 0), dict[str, Array]()
+    if table.num_rows:
+        features = encoding.features(table)
+        said = np.asarray(scorer.probabilities(features))
+    if said.shape != ((table.num_rows, outputs) if outputs > 1 else (table.num_rows,)):
+        raise ValueError("the model's answer has not one row for each record")
+    batch = batch_of(table, encoding, said, features, scorer)
+    return replace(batch, seconds=thread_time() - began)
 
 
 def batch_of(
@@ -166,8 +179,8 @@ def batch_of(
 ) -> Batch:
     """These records with what the model said of them, and the outcomes that are known."""
     target = table.column(encoding.task.target)
-    labelled = np.asarray(target.is_valid().to_numpy(), bool)
-    outcome = encoding.target(table.filter(pa.array(labelled)) if not labelled.all() else table)
+    labelled = ~vectors.absent(target)
+    outcome = encoding.target(table.filter(target.is_valid()) if not labelled.all() else table)
     weight, replicate = units.weights(table, encoding.card), units.replicates(table, encoding.card)
     return Batch(table, encoding, said, labelled, outcome, weight, replicate, features, scorer)
 

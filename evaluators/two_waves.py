@@ -81,7 +81,7 @@ def noisy_chi_square(
     all others by adding to the total. Cells that do not
     stand clear of the noise are joined.
     """
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     other = sigma if reference_sigma is None else reference_sigma
     both = np.asarray(now + reference, float)
@@ -104,7 +104,7 @@ def noisy_chi_square(
     covariance += noise * take @ np.diag(sizes) @ take.T
     off = (a / n - b / m)[:-1]
     statistic = float(off @ np.linalg.solve(covariance[:-1, :-1], off))
-    return float(chi2.sf(statistic, len(off)))
+    return float(chdtrc(len(off), statistic))
 
 
 def relation(now: Cases, reference: Cases, rng: np.random.Generator) -> tuple[Estimate, float]:

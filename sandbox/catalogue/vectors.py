@@ -1,7 +1,11 @@
-"""How does one Arrow column become one numpy array, whole columns at a time?"""
+"""How does one Arrow column become one numpy array, whole columns at a time?
+
+What scoring a wave needs is taken from Arrow's buffers: its own `to_numpy` and `array` import pandas (35 MB).
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,7 +56,10 @@ def numbers(values: pa.ChunkedArray) -> Floats:
     column = plain(values)
     if pt.is_null(column.type):
         return np.full(len(column), np.nan)
-    return np.array(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    made = _values(pc.cast(column, pa.float64(), safe=False), np.float64)
+    if column.null_count:
+        made[absent(column)] = np.nan
+    return made
 
 
 def truths(values: pa.ChunkedArray) -> Floats:
@@ -89,10 +96,23 @@ def words(values: pa.ChunkedArray) -> pa.Array:
 def codes(values: pa.ChunkedArray, listed: tuple[str, ...]) -> NDArray[np.int64]:
     """0 for missing, 1 for a word that is not listed, 2 onwards for those listed."""
     plain = words(values)
-    places = pc.index_in(plain, value_set=pa.array(listed, pa.string()))
-    codes: NDArray[np.int64] = pc.fill_null(places, -1).to_numpy(zero_copy_only=False).astype(np.int64) + 2
-    codes[pc.is_null(plain).to_numpy(zero_copy_only=False)] = 0
+    places = pc.index_in(plain, value_set=_listed(listed))
+    codes = _values(places, np.int32).astype(np.int64) + 2
+    if places.null_count:
+        codes[absent(places)] = 1
+        codes[absent(plain)] = 0
     return codes
+
+
+def absent(values: pa.ChunkedArray | pa.Array) -> Flags:
+    """Which are missing."""
+    return _values(pc.cast(plain(values.is_null()), pa.uint8()), np.bool_)
+
+
+def arrow(values: NDArray[Any]) -> pa.Array:
+    """These numbers as an Arrow array over the same memory."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def unit_codes(values: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -117,17 +137,17 @@ def rectangles(values: pa.ChunkedArray, width: int) -> tuple[Floats, Flags]:
     Raises Invalid when a list has another length. Nested lists are read row by row.
     """
     column = plain(values)
-    absent = pc.is_null(column).to_numpy(zero_copy_only=False)
+    missing = absent(column)
     result = np.full((len(column), width), np.nan)
     present = column.drop_null()
     if pt.is_null(column.type) or not len(present):
-        return result, absent
+        return result, missing
     wrong = int((lengths(present) != width).sum())
     if wrong:
         what = f"{wrong} records do not hold {width} values"
         raise Invalid("This table", [Problem("lists", what, "The card says how many there are.")])
-    result[~absent] = numbers(leaves(present)).reshape(len(present), width)
-    return result, absent
+    result[~missing] = numbers(leaves(present)).reshape(len(present), width)
+    return result, missing
 
 
 def lengths(values: pa.Array) -> NDArray[np.int64]:
@@ -151,7 +171,7 @@ def leaves(values: pa.Array) -> pa.Array:
 def text_bytes(values: pa.ChunkedArray, length: int) -> tuple[NDArray[np.int64], Flags]:
     """Bytes plus one, padded with 0 and cut at `length`; and which rows are missing."""
     column = plain(values)
-    absent = pc.is_null(column).to_numpy(zero_copy_only=False)
+    missing = absent(column)
     filled = pc.fill_null(pc.cast(column, pa.large_binary()), b"")
     offsets = np.frombuffer(filled.buffers()[1], np.int64)[filled.offset : filled.offset + len(filled) + 1]
     data = filled.buffers()[2]
@@ -160,7 +180,7 @@ def text_bytes(values: pa.ChunkedArray, length: int) -> tuple[NDArray[np.int64],
     inside = np.arange(length) < sizes[:, None]
     result = np.zeros((len(filled), length), np.int64)
     result[inside] = raw[(offsets[:-1, None] + np.arange(length))[inside]].astype(np.int64) + 1
-    return result, absent
+    return result, missing
 
 
 def scaled(raw: NDArray[Any], low: float | Floats, high: float | Floats, scale: str = "linear") -> Floats:
@@ -176,6 +196,21 @@ def unscaled(values: NDArray[Any], low: float, high: float, scale: str = "linear
     if scale == "log":
         share = np.expm1(share * np.log1p(high - low)) / (high - low)
     return share * (high - low) + low
+
+
+def _values(array: pa.Array, dtype: type[np.generic]) -> NDArray[Any]:
+    """A copy of the numbers that an Arrow array holds; anything where they are missing."""
+    data = array.buffers()[1]
+    if not len(array) or data is None:
+        return np.zeros(len(array), dtype)
+    return np.frombuffer(data, dtype, len(array), array.offset * np.dtype(dtype).itemsize).copy()
+
+
+@cache
+def _listed(words: tuple[str, ...]) -> pa.Array:
+    letters = [word.encode() for word in words]
+    ends = np.cumsum([0, *map(len, letters)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(words), pa.py_buffer(ends), pa.py_buffer(b"".join(letters)))
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""Importing our packages, or asking `ndl` for help, loads no engine."""
+"""Importing our packages, or asking `ndl` for help, loads no engine; nor does encoding records."""
 
 import subprocess
 import sys
@@ -33,6 +33,16 @@ def test_importing_a_package_loads_no_engine(package):
 
 def test_asking_for_help_loads_no_engine():
     what = "from click.testing import CliRunner; from sandbox.cli import cli; CliRunner().invoke(cli, ['--help'])"
+    assert loaded_by(what) == ""
+
+
+def test_encoding_records_loads_no_pandas():
+    what = (
+        "from sandbox.catalogue import vectors; import numpy as np, pyarrow as pa;"
+        " rows = vectors.arrow(np.arange(3)); numbers = pa.chunked_array([rows.cast(pa.float32())]);"
+        " assert vectors.numbers(numbers).sum() == 3 and not vectors.absent(numbers).any();"
+        " assert (vectors.codes(pa.chunked_array([rows.cast(pa.string())]), ('2', '1')) == [1, 3, 2]).all()"
+    )
     assert loaded_by(what) == ""
 
 
