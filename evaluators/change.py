@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-CHANGES = (0.01, 0.02, 0.04, 0.08)
+CHANGES = {0.01: 1 / 6, 0.02: 1 / 2, 0.04: 1 / 6, 0.08: 1 / 6}
+"""How large a change may be, and the weight of each: half is put on two points, which is to be seen within days."""
 _REACH = 6.0
 """How many standard deviations of the reference on either side are considered as the figure before."""
 _NODES = 33, 513
@@ -50,7 +51,7 @@ def share_evidence(cases: Array, n: Array, reference_cases: float, reference_n: 
     angle = np.linspace(low, high, _nodes(total / reference_n))
     p = np.sin(angle) ** 2
     prior = (reference_cases + 0.5) * np.log(p) + (reference_n - reference_cases + 0.5) * np.log1p(-p)
-    risen = np.minimum(p[:, None] + np.array(CHANGES), 1 - 1e-6)
+    risen = np.minimum(p[:, None] + np.array(list(CHANGES)), 1 - 1e-6)
     for_case, against = np.log(risen / p[:, None]), np.log((1 - risen) / (1 - p[:, None]))
     on_case, on_none = np.log(p), np.log1p(-p)
 
@@ -61,7 +62,7 @@ def share_evidence(cases: Array, n: Array, reference_cases: float, reference_n: 
     def likelihood(at: int) -> Array:
         return np.asarray(cases[..., at, None] * on_case + (n - cases)[..., at, None] * on_none)
 
-    return _evidence(cases.shape[-1], cases.shape[:-1], prior, len(CHANGES), ratio, likelihood)
+    return _evidence(cases.shape[-1], cases.shape[:-1], prior, _shares(1), ratio, likelihood)
 
 
 def mean_evidence(value: Array, variance: Array, before: Check, signs: Sequence[int]) -> Array:
@@ -81,7 +82,7 @@ def mean_evidence(value: Array, variance: Array, before: Check, signs: Sequence[
     def likelihood(at: int) -> Array:
         return np.asarray(-((value[..., at, None] - mean) ** 2) / (2 * variance[..., at, None]))
 
-    return _evidence(value.shape[-1], value.shape[:-1], prior, len(moves), ratio, likelihood)
+    return _evidence(value.shape[-1], value.shape[:-1], prior, _shares(len(signs)), ratio, likelihood)
 
 
 def onset(checks: Sequence[Check], before: Check) -> int:
@@ -106,11 +107,11 @@ def pooled(checks: Sequence[Check]) -> Check:
 
 
 def _evidence(
-    checks: int, shape: tuple[int, ...], prior: Array, moves: int, ratio: Any, likelihood: Any
+    checks: int, shape: tuple[int, ...], prior: Array, shares: Array, ratio: Any, likelihood: Any
 ) -> Array:
     """`ratio(check)` is (..., nodes, moves), `likelihood(check)` (..., nodes), both logarithms."""
     found = np.zeros((*shape, checks))
-    grown = np.full((*shape, len(prior), moves), -np.inf)
+    grown = np.full((*shape, len(prior), len(shares)), -np.inf)
     weight = np.broadcast_to(prior - prior.max(), (*shape, len(prior))).copy()
     for at in range(checks):
         grown = np.logaddexp(grown, 0.0) + ratio(at)
@@ -118,9 +119,14 @@ def _evidence(
         weight -= weight.max(axis=-1, keepdims=True)
         both = weight[..., None] + grown
         top = both.max(axis=(-1, -2), keepdims=True)
-        summed = np.exp(both - top).sum(axis=(-1, -2)) / np.exp(weight).sum(axis=-1) / moves
+        summed = (np.exp(both - top) @ shares).sum(axis=-1) / np.exp(weight).sum(axis=-1)
         found[..., at] = np.exp(np.minimum(np.log(summed) + top[..., 0, 0], 600.0))
     return found
+
+
+def _shares(signs: int) -> Array:
+    """The weight of each change in each of so many directions."""
+    return np.tile(list(CHANGES.values()), signs) / signs
 
 
 def _nodes(gained: float) -> int:

@@ -37,10 +37,11 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Delay:
-    """Checks from a change until the alarm."""
+    """Checks from a change until the alarm; `least` is the median of who knows what the figure was and becomes."""
 
     what: str
     median: float
+    least: float
     nine_in_ten: float
     never: int
     goal: float | None
@@ -90,9 +91,25 @@ def delays(streams: int, onset: int, p: float, goal: float | None, seed: int = 3
         over = np.flatnonzero(evidence[onset:] >= threshold(365))
         found.append(over[0] + 1 if len(over) else np.inf)
     median, late = (float(np.quantile(found, q, method="higher")) for q in (0.5, 0.9))
-    return Delay(
-        f"2 points from an error rate of {p:.0%}, day {onset}", median, late, int(np.isinf(found).sum()), goal
-    )
+    what, never = f"2 points from an error rate of {p:.0%}, day {onset}", int(np.isinf(found).sum())
+    return Delay(what, median, least_delay(p, onset), late, never, goal)
+
+
+def least_delay(p: float, onset: int, streams: int = 4_000, seed: int = 4) -> float:
+    """The median delay of the Shiryaev-Roberts detector that knows the rates before and after, at the same threshold:
+    no other with as few false alarms is quicker on average (Pollak and Tartakovsky, Statistica Sinica 19 (2009))."""
+    rng, evidence = np.random.default_rng([seed, onset]), np.zeros(streams)
+    on_case, on_none = np.log((p + 0.02) / p), np.log((0.98 - p) / (1 - p))
+    for day in range(onset + 365):
+        cases = rng.binomial(1000, p if day < onset else p + 0.02, streams)
+        evidence = np.where(
+            (day > onset) & (evidence >= threshold(365)),
+            np.inf,  # alarmed already
+            (evidence + 1) * np.exp(cases * on_case + (1000 - cases) * on_none),
+        )
+        if day >= onset and np.median(evidence) >= threshold(365):
+            return day - onset + 1
+    return np.inf
 
 
 def _estimates(what: str, rng: np.random.Generator, sizes: list[int]) -> Iterator[Check]:
