@@ -172,7 +172,7 @@ def _said(name: str, answer: Answer, group: str = "") -> Measurement:
 def _normal(
     value: float, error: float, reach: float, n: int, bounds: tuple[float, float], level: float
 ) -> Estimate:
-    half = intervals.z_of(level) * error + reach
+    half = intervals.z_of(intervals.aim(level)) * error + reach
     value, low, high = (min(max(v, bounds[0]), bounds[1]) for v in (value, value - half, value + half))
     return Estimate(value, low, high, n)
 
