@@ -10,7 +10,7 @@ from sandbox.records import Evaluation, Measurement, Wave
 HEADLINE: dict[str, tuple[str, str]] = {
     "binary": ("auc", "auc_gap"),
     "multiclass": ("accuracy", "accuracy_gap"),
-    "regression": ("r2", ""),
+    "regression": ("r2", "mae_gap"),
 }
 """For each kind of task: the measure a model is judged by, and the gap between groups in it."""
 
@@ -34,6 +34,8 @@ WORDS: dict[str, tuple[str, Unit]] = {
     "brier": ("Brier score", "score"),
     "auc_gap": ("AUC", "score"),
     "accuracy_gap": ("accuracy", "share"),
+    "mae": ("Mean absolute error", "score"),
+    "mae_gap": ("mean absolute error", "score"),
     "calibration_bias": ("Calibration bias", "score"),
     "calibration_slope": ("Calibration slope", "score"),
     "ece": ("Expected calibration error", "score"),

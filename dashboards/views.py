@@ -66,8 +66,8 @@ _STANDINGS = [
 _RECENT_LINES, _RECENT_SHOWN = 600, 12
 _GROUP_MEASURES = {
     "binary": ("auc", "calibration_bias", "outcome_rate", "selection_rate", "tpr", "fpr"),
-    "multiclass": ("accuracy",),
-    "regression": (),
+    "multiclass": ("accuracy", "calibration_bias"),
+    "regression": ("mae", "calibration_bias"),
 }
 
 

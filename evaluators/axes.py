@@ -106,6 +106,37 @@ def uniform_positions(values: NDArray[Any], low: float, high: float, bins: int) 
     return np.where(share == 1, bins - 1, places)
 
 
+def root_positions(values: NDArray[Any], most: float, bins: int) -> Positions:
+    """The bin of each value between -most and most, in bins of equal width of its signed root: finest near 0."""
+    return uniform_positions(np.sign(values) * np.sqrt(np.abs(values) / most), -1, 1, bins)
+
+
+@cache
+def root_edges(most: float, bins: int) -> Floats:
+    """The bins + 1 edges of such an axis."""
+    edges = np.linspace(-1, 1, bins + 1)
+    edges = most * edges * np.abs(edges)
+    edges.setflags(write=False)
+    return edges
+
+
+RESIDUAL = 2.0
+"""The most that a prediction and an outcome can differ by, both being between -1 and 1."""
+
+
+def residual_axis(bins: int) -> Axis:
+    return Axis("residual", tuple(f"{edge:.6g}" for edge in root_edges(RESIDUAL, bins)[:-1]))
+
+
+@cache
+def residual_values(bins: int) -> Floats:
+    """The difference prediction - outcome that stands for each bin of a `residual` table."""
+    edges = root_edges(RESIDUAL, bins)
+    values = (edges[:-1] + edges[1:]) / 2
+    values.setflags(write=False)
+    return values
+
+
 DISTANCE_BINS = 512
 
 

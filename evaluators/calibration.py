@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from evaluators import axes, cases, curve, intervals, units
 from evaluators.base import Context, evaluator, too_few
 from evaluators.cases import Cases
-from evaluators.discrimination import of, residual_values
+from evaluators.discrimination import of
 from evaluators.intervals import Estimate
 from sandbox.records import Measurement
 
@@ -169,4 +169,4 @@ def _reliability(feature: str, scores: Cases, members: list[int], minimum: int) 
 def _regression_bias(residual: Cases, minimum: int) -> Measurement:
     if residual.units < minimum:
         return too_few("calibration_bias", residual.n)
-    return of("calibration_bias", cases.mean(residual, residual_values))
+    return of("calibration_bias", cases.mean(residual, axes.residual_values))

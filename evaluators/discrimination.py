@@ -117,7 +117,7 @@ def _regression(context: Context) -> Iterator[Measurement]:
     if residual.units < context.minimum:
         yield from (too_few(name, n) for name in ("mae", "rmse", "r2"))
         return
-    yield of("mae", cases.mean(residual, lambda bins: np.abs(residual_values(bins))))
+    yield of("mae", cases.mean(residual, absolute))
     square_error = cases.mean(residual, _squares)
     root, low, high = (max(v, 0) ** 0.5 for v in (square_error.value, square_error.low, square_error.high))
     yield of("rmse", Estimate(root, low, high, n))
@@ -176,18 +176,18 @@ def _moves(both: Array) -> Array:
     return np.asarray(squares / square - ((values - mean) ** 2 / variance)[:, None])
 
 
+def absolute(bins: int) -> Array:
+    """How far off each bin of a `residual` table is."""
+    return np.abs(axes.residual_values(bins))
+
+
 def _squares(bins: int) -> Array:
-    return np.asarray(residual_values(bins) ** 2)
+    return np.asarray(axes.residual_values(bins) ** 2)
 
 
 def _outcome_values(bins: int) -> Array:
     """The outcome that stands for each bin of an `outcome` table."""
     return (np.arange(bins) + 0.5) * 2 / bins - 1
-
-
-def residual_values(bins: int) -> Array:
-    """The difference prediction - outcome that stands for each bin of a `residual` table."""
-    return (np.arange(bins) + 0.5) * 4 / bins - 2
 
 
 def macro_f1_of(confusion: Cases, minimum: int, level: float = intervals.LEVEL) -> Estimate | None:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators import coarse, curve, intervals
+from evaluators import axes, coarse, curve, intervals
 from evaluators.base import stream, too_few
-from evaluators.discrimination import of, residual_values
+from evaluators.discrimination import of
 from evaluators.fairness import GAPS
 from evaluators.intervals import Estimate, Leveled
 from sandbox.records import Measurement
@@ -127,12 +127,18 @@ def _confusion(c: Counts, _: tuple[str, ...]) -> Iterator[tuple[str, Answer]]:
 
 
 def _residual(c: Counts, _: tuple[str, ...]) -> Iterator[tuple[str, Answer]]:
-    off = residual_values(c.counts.shape[-1])
-    for name, terms, bounds in (("mae", np.abs(off), (0.0, 2.0)), ("calibration_bias", off, (-2.0, 2.0))):
-        if c.clear(c.counts):
-            yield name, c.estimate(partial(_mean, terms), c.counts.sum(), bounds=bounds)
-        else:
+    bins = c.counts.shape[-1]
+    for name, of_off, bounds in (("mae", np.abs, (0.0, 2.0)), ("calibration_bias", np.asarray, (-2.0, 2.0))):
+        if not c.clear(c.counts):
             yield name, c.n
+            continue
+        # bins of half the width err a quarter as much: what halving changed says what is left (Richardson 1911)
+        fine, wide = of_off(axes.residual_values(bins)), of_off(axes.residual_values(bins // 2)).repeat(2)
+        reach = abs(float(_mean((fine - wide) / 3, c.counts)))
+        yield (
+            name,
+            c.estimate(partial(_mean, fine + (fine - wide) / 3), c.counts.sum(), reach=reach, bounds=bounds),
+        )
 
 
 def outcome_drift(now: list[Measurement], reference: list[Measurement]) -> list[Measurement]:

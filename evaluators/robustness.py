@@ -22,7 +22,7 @@ from evaluators import axes, cases, intervals
 from evaluators.base import Context, evaluator, too_few
 from evaluators.cases import Cases
 from evaluators.challenger import auc_between_units, paired_auc
-from evaluators.discrimination import of, residual_values
+from evaluators.discrimination import of
 from evaluators.intervals import Estimate
 from evaluators.perturbations import Change, changed, changes, present
 from evaluators.scoring import REPLICATED, Batch, Places
@@ -86,14 +86,14 @@ def _tables(batch: Batch, axis: Axis, which: Array, rows: Array, after: Array) -
     if kind == "regression":
         before, after = (np.clip(np.asarray(said, float), -1, 1) for said in (before, after))
         worse = (after[labelled] - outcome) ** 2 - (before[labelled] - outcome) ** 2
-        far, root = np.abs(after - before) / 2, np.sign(worse) * np.sqrt(np.abs(worse))
+        far = np.abs(after - before) / 2
 
         def moved(bins: int) -> Places:
             return [every, (axes.distance_axis(bins), axes.distance_positions(far, bins))]
 
         def grown(bins: int) -> Places:
             labels = tuple(str(at) for at in range(bins))
-            return [of_known, (Axis("worse", labels), axes.uniform_positions(root, -2, 2, bins))]
+            return [of_known, (Axis("worse", labels), axes.root_positions(worse, 4, bins))]
 
         fine, joined = axes.DISTANCE_BINS, axes.DISTANCE_BINS // REPLICATED
         tables = batch.family("robustness:moved", moved(fine), rows, moved(joined))
@@ -169,7 +169,7 @@ def _regression(context: Context, at: int, change: Change) -> Iterator[Measureme
         yield too_few(rise, worse.n, feature=change.column)
         return
     grown, residual = cases.mean(worse, _growth), Cases.of(context.tally, "residual").counts
-    base = float((residual * residual_values(len(residual)) ** 2).sum() / residual.sum())
+    base = float((residual * axes.residual_values(len(residual)) ** 2).sum() / residual.sum())
     value, low, high = (max(base + d, 0) ** 0.5 - base**0.5 for d in (grown.value, grown.low, grown.high))
     yield of(rise, Estimate(value, low, high, grown.n), feature=change.column)
 
@@ -188,6 +188,7 @@ def _of(place: int, counts: Array) -> Array:
 
 def _growth(bins: int) -> Array:
     """How much the square error grew, for each bin of its signed root: not at all in the one that begins at 0."""
-    root = (np.arange(bins) + 0.5) * 4 / bins - 2
-    root[bins // 2] = 0.0
-    return np.asarray(np.sign(root) * root**2)
+    edges = axes.root_edges(4, bins)
+    middles = (edges[:-1] + edges[1:]) / 2
+    middles[bins // 2] = 0.0
+    return middles

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from evaluators import drift_rules, intervals, membership_rules
 from evaluators.axes import PAIR
+from evaluators.fairness import HEADLINES
 from evaluators.judgement import Judgement, Measured, Occasion, between, estimate_of, find
 from evaluators.policy import Policy, above, off_centre
 from sandbox.lifecycle import Verdict
@@ -22,6 +23,7 @@ WORDS = {
     "r2": "R²",
     "auc_gap": "AUC",
     "accuracy_gap": "accuracy",
+    "mae_gap": "mean absolute error (in halves of the target's range)",
 }
 
 
@@ -100,7 +102,7 @@ def _calibration(policy: Policy, now: Measured, reference: Measured, at: Occasio
 
 def _fairness(policy: Policy, now: Measured, reference: Measured, at: Occasion) -> Iterator[Judgement]:
     """One judgement for each column of groups, and one for all pairs of columns: of the pair furthest apart."""
-    limit, measure = policy.fairness.gap, "auc" if at.kind == "binary" else "accuracy"
+    limit, measure = policy.fairness.gap, HEADLINES[at.kind]
     name = f"{measure}_gap"
     gaps = [m for m in now if m.name == name]
     for after in [m for m in gaps if PAIR not in m.group] + _furthest(gaps, limit):
@@ -141,7 +143,8 @@ def _furthest(gaps: Measured, limit: float) -> list[Measurement]:
 def _worst(now: Measured, measure: str, column: str) -> str:
     """The group the model works worst for, where the figures name it; the public's do not."""
     named = (m.group for m in now if m.name == f"{measure}_worst" and m.group.startswith(f"{column}="))
-    return "".join(f", lowest for “{group.removeprefix(f'{column}=')}”" for group in named)
+    end = "highest" if measure == "mae" else "lowest"
+    return "".join(f", {end} for “{group.removeprefix(f'{column}=')}”" for group in named)
 
 
 _RULES: dict[str, Callable[[Policy, Measured, Measured, Occasion], Iterator[Judgement]]] = {

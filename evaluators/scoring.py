@@ -11,10 +11,10 @@ Tables, by task kind (C: columns of the card; only records with a known outcome 
                     own:<class>       is it this class x 256 bins of this class's probability
                     confidence        was the chosen class right x 256 bins of its probability
                     likelihood        1,024 bins of the probability given to what happened
-    regression      residual          1,024 bins of prediction - outcome, on the card's scale / range
+    regression      residual          1,024 bins of prediction - outcome, on the card's scale / range; finest near 0
                     outcome & residual  64 bins of the outcome x 256 of the residual
 
-    and of the base (scores, confusion or residual), with score and residual in 256 bins:
+    and of the bases (scores; confusion and confidence; residual), with score and residual in 256 bins:
                     <base>:<group>    group x base
                     <base>:<a> & <b>  both groups x base, in 64 bins (axes.pairs)
 
@@ -46,7 +46,7 @@ from sandbox.catalogue import vectors
 from sandbox.catalogue.encoding import Encoding
 from sandbox.tally import Axis, Counts, Table, Tally
 
-SCORING_VERSION = 4
+SCORING_VERSION = 5
 """Grows when a table changes its meaning: then every tally is counted anew."""
 
 BATCH_ROWS = 32_768
@@ -238,7 +238,7 @@ def _multiclass(batch: Batch) -> dict[str, Table]:
     for at, name in enumerate(classes):
         own = partial(_truths, "is_class", outcome == at, axes.score_positions(known[:, at]))
         tables |= _known(batch, f"own:{name}", own, axes.GROUP_SCORE_BINS)
-    return tables | _by_group("confusion", batch, confusion)
+    return tables | _by_group("confusion", batch, confusion) | _by_group("confidence", batch, right)
 
 
 def _truths(name: str, truth: Array, scores: Array, bins: int) -> Places:
@@ -251,7 +251,7 @@ def _regression(batch: Batch) -> dict[str, Table]:
     if np.isnan(said).any():
         raise ValueError("a prediction is not a number")
     off = said[batch.labelled] - batch.outcome
-    fine = axes.uniform_positions(off, -2, 2, axes.SCORE_BINS)
+    fine = axes.root_positions(off, axes.RESIDUAL, axes.SCORE_BINS)
     spread = axes.uniform_positions(batch.outcome, -1, 1, axes.NUMBER_BINS)
     whole = axes.uniform_positions(said, -1, 1, axes.GROUP_SCORE_BINS)
 
@@ -263,7 +263,7 @@ def _regression(batch: Batch) -> dict[str, Table]:
 
     @cache
     def base(bins: int) -> Places:
-        return [(_uniform_axis("residual", -2, 2, bins), axes.coarser(fine, bins))]
+        return [(axes.residual_axis(bins), axes.coarser(fine, bins))]
 
     def both(bins: int) -> Places:
         return [*outcome(bins), *base(bins)]

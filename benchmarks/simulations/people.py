@@ -103,7 +103,8 @@ class Crowd:
             return {"confusion": ((3, 3), 1, happened * 3 + predicted)}
         outcome = np.clip(0.35 * x, -0.999, 0.999)
         off = np.clip(0.02 + 0.12 * u * np.exp(0.4 * v), -1, 1)
-        happened, residual = ((outcome + 1) * 32).astype(int), ((off + 2) * 256).astype(int)
+        happened = ((outcome + 1) * 32).astype(int)
+        residual = axes.root_positions(off, axes.RESIDUAL, 1024)
         return {
             "outcome": ((64,), 1, happened),
             "residual": ((1024,), 4, residual),
@@ -152,7 +153,7 @@ def _ece(wave: Tables, rng: np.random.Generator) -> Estimate:
 
 def _mean(of: Callable[[Any], Any]) -> Figure:
     def terms(bins: int) -> Any:
-        return of(discrimination.residual_values(bins))
+        return of(axes.residual_values(bins))
 
     return (
         lambda whole: float((whole["residual"] * terms(1024)).sum() / whole["residual"].sum()),

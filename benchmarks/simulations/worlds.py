@@ -107,8 +107,9 @@ def _regression_worlds() -> Iterator[World]:
         outcomes = (np.arange(64) + 0.5) / 32 - 1
         weight = np.exp(-(outcomes**2) / 2 / 0.4**2)
         far = {"even": np.ones(64), "wider": 0.3 + 2 * np.abs(outcomes), "narrower": 1.3 - np.abs(outcomes)}
-        off = discrimination.residual_values(BINS)
+        off = axes.residual_values(BINS)
         residual = np.exp(-((off - 0.02) ** 2) / 2 / (error * far[shape][:, None]) ** 2)
+        residual *= np.diff(axes.root_edges(axes.RESIDUAL, BINS))
         cells = weight[:, None] * residual / residual.sum(axis=1, keepdims=True)
         cells /= cells.sum()
         square, mean = float((cells * off**2).sum()), float((cells.sum(axis=1) * outcomes).sum())
@@ -164,7 +165,7 @@ def _noisy(name: str, sigma: float, counts: Any, _: np.random.Generator) -> Esti
 
 def _errors(counts: Any, of: Callable[[Any], Any]) -> Estimate:
     residual = Cases.plain(counts.sum(axis=0))
-    return mean(residual, lambda bins: of(discrimination.residual_values(bins)))
+    return mean(residual, lambda bins: of(axes.residual_values(bins)))
 
 
 def _r2(counts: Any) -> Estimate | None:

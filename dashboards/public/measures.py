@@ -51,6 +51,7 @@ _MEANINGS = {
         "predicting the average.",
     ),
     "mae": Meaning("Usual error", "How far a prediction is from the truth, on average. Lower is better."),
+    "mae_gap": Meaning("Widest gap between groups: usual error", "Between the two groups furthest apart."),
     "rmse": Meaning("Typical error", "How far predictions are from the truth; large errors count more."),
     "average_precision": Meaning(
         "Precision over the ranking",

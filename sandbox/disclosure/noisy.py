@@ -1,6 +1,6 @@
 """What may the outside know of a wave's tally? A noisy one, drawn once, charged first, replayed for ever.
 
-The tables that are released, with score axes merged to 16 bins; a group column of the card adds one:
+The tables that are released, with scores merged to 16 bins and residuals to 32; a group column of the card adds one:
 
     binary       scores, scores:<group>
     multiclass   confusion, confusion:<group>
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sandbox.catalogue.card import Card
     from sandbox.storage import Store
 
-SCORE_BINS = 16
+SCORE_BINS, RESIDUAL_BINS = 16, 32
 BASES = {"binary": "scores", "multiclass": "confusion", "regression": "residual"}
-_MERGED = frozenset({"score", "residual"})
+_MERGED = {"score": SCORE_BINS, "residual": RESIDUAL_BINS}
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def released_tables(card: Card, task: str, tally: Tally) -> dict[str, Table]:
 
 def _merged(table: Table) -> Table:
     for axis in table.axes:
-        if axis.name in _MERGED and len(axis) > SCORE_BINS:
-            if len(axis) % SCORE_BINS:
-                raise Refused(f"The axis {axis.name!r} does not merge into {SCORE_BINS} bins.")
-            width = len(axis) // SCORE_BINS
+        bins = _MERGED.get(axis.name, len(axis))
+        if len(axis) > bins:
+            if len(axis) % bins:
+                raise Refused(f"The axis {axis.name!r} does not merge into {bins} bins.")
+            width = len(axis) // bins
             groups = [range(start, start + width) for start in range(0, len(axis), width)]
             table = table.merged(axis.name, groups, axis.labels[::width])
     return table

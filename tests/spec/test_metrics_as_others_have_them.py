@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from sklearn import metrics
 
 from evaluators import calibration, curve, scoring
-from evaluators.axes import PAIR, score_positions, score_values
+from evaluators.axes import PAIR, residual_values, score_positions, score_values
 from evaluators.base import Context
 from evaluators.fairness import GAPS
 from sandbox.catalogue.encoding import Encoding
@@ -56,8 +56,7 @@ def measured(card, task, said, weight, **columns):
     encoding = Encoding(card, task)
     tally = reduce(add, map(scoring.count, scoring.score([table], Given(said), encoding)))
     context = Context(tally, card, card.task(task), key="k")
-    reports = REPORTS[:2] if task == "cost" else REPORTS
-    return {(m.name, m.group, m.feature): m for report in reports for m in report(context)}
+    return {(m.name, m.group, m.feature): m for report in REPORTS for m in report(context)}
 
 
 def weighing_of(card, steps):
@@ -147,12 +146,12 @@ def test_metrics_of_several_classes_equal_scikit_learns(card, seed, steps):
 
 
 @CARDS
-@given(outcome=whole(16, 47), residual=whole(400, 620), steps=WEIGHTS)
+@given(outcome=whole(16, 47), residual=whole(256, 767), steps=WEIGHTS)
 @TRIED
 def test_errors_of_numbers_equal_scikit_learns(card, outcome, residual, steps):
     weight, w = weighing_of(card, steps)
     truth = (outcome + 0.5) / 32 - 1
-    said = truth + (residual + 0.5) / 256 - 2
+    said = truth + residual_values(1024)[residual]
     found = measured(card, "cost", said, weight, cost=truth * 5 + 5)
     agree(found, {
         "mae": metrics.mean_absolute_error(truth, said, sample_weight=w),
@@ -193,12 +192,19 @@ def agree_by_group(found, made, name, column):
     for group, m in known.items():
         assert m.value == pytest.approx(by_group[group], abs=1e-9), (name, group)
     if name in GAPS and len(known) == len(by_group) > 1:
-        gap, worst = found[GAPS[name], column, ""], by_group.idxmax() if name == "fpr" else by_group.idxmin()
-        assert gap.value == pytest.approx(made.difference()[name], abs=1e-9), name
-        (named,) = [
-            m for key, m in found.items() if key[0] == f"{name}_worst" and key[1].startswith(f"{column}=")
-        ]
-        assert named.value == pytest.approx(by_group[worst], abs=1e-9)
+        agree_on_gaps(found, made, name, column)
+
+
+def agree_on_gaps(found, made, name, column, feature=""):
+    by_group, gap = made.by_group[name], found[GAPS[name], column, feature]
+    worst = by_group.max() if name in ("fpr", "mae") else by_group.min()
+    assert gap.value == pytest.approx(made.difference()[name], abs=1e-9), name
+    (named,) = [
+        m
+        for key, m in found.items()
+        if key[0] == f"{name}_worst" and key[1].startswith(f"{column}=") and key[2] == feature
+    ]
+    assert named.value == pytest.approx(worst, abs=1e-9)
 
 
 @CARDS
@@ -232,8 +238,48 @@ def test_the_accuracy_of_groups_over_several_classes_equals_fairlearns(card, see
     rng, (weight, w) = np.random.default_rng(seed), weighing_of(card, steps)
     said, outcome, town = rng.dirichlet(np.ones(3), N), rng.integers(0, 3, N), np.array(TOWNS)[towns]
     found = measured(card, "kind", said, weight, kind=np.array(["x", "y", "z"])[outcome], town=town)
-    made = frame({"accuracy": metrics.accuracy_score}, outcome, said.argmax(axis=1), town, w)
-    agree_by_group(found, made, "accuracy", "town")
+    chosen = said.argmax(axis=1)
+    agree_by_group(
+        found, frame({"accuracy": metrics.accuracy_score}, outcome, chosen, town, w), "accuracy", "town"
+    )
+    for at, name in enumerate("xyz"):
+        made = frame(BY_GROUP, outcome == at, chosen == at, town, w)
+        for measure in BY_GROUP.keys() & GAPS.keys():
+            gap = found[GAPS[measure], "town", name]
+            if gap.value is not None and gap.n == beneath(measure, outcome == at, chosen == at):
+                agree_on_gaps(found, made, measure, "town", name)
+    confident, right = score_values(256)[score_positions(said.max(axis=1)) // 4], chosen == outcome
+    for group in np.unique(town):
+        of = town == group
+        bias = found["calibration_bias", f"town={group}", ""]
+        if bias.value is not None:
+            expected = np.average((confident - right)[of], weights=None if w is None else w[of])
+            assert bias.value == pytest.approx(expected)
+
+
+def beneath(measure, outcome, chosen):
+    """How many records the measure is of in all groups together."""
+    return {"tpr": outcome.sum(), "fpr": (~outcome).sum(), "ppv": chosen.sum()}.get(measure, len(outcome))
+
+
+@CARDS
+@given(outcome=whole(16, 47), residual=whole(256, 767), steps=WEIGHTS, towns=whole(0, 2), alone=whole(0, 1))
+@settings(TRIED, max_examples=10)
+def test_errors_by_group_and_pair_equal_fairlearns(card, outcome, residual, steps, towns, alone):
+    weight, w = weighing_of(card, steps)
+    truth, town, single = (outcome + 0.5) / 32 - 1, np.array(TOWNS)[towns], alone.astype(bool)
+    said = truth + residual_values(1024)[residual]
+    found = measured(card, "cost", said, weight, cost=truth * 5 + 5, town=town, alone=single)
+    both = np.array([f"{a}{PAIR}{b}" for a, b in zip(town, np.where(single, "true", "false"), strict=True)])
+    for column, groups, bins in (("town", town, 256), (f"town{PAIR}alone", both, 64)):
+        off = residual_values(bins)[residual * bins // 1024]  # groups are counted in wider bins
+        made = frame({"mae": metrics.mean_absolute_error}, truth, truth + off, groups, w)
+        agree_by_group(found, made, "mae", column)
+        for group in np.unique(groups):
+            bias = found.get(("calibration_bias", f"{column}={group}", ""))
+            if bias is not None and bias.value is not None:
+                of = groups == group
+                assert bias.value == pytest.approx(np.average(off[of], weights=None if w is None else w[of]))
 
 
 @given(seed=SEEDS)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from evaluators import calibration, coarse, curve, discrimination, intervals, two_waves
-from evaluators.axes import score_axis, score_positions, score_values
+from evaluators.axes import RESIDUAL, root_positions, score_axis, score_positions, score_values
 from evaluators.base import Context
 from evaluators.cases import Cases
 from sandbox.tally import Axis, Table, Tally
@@ -229,7 +229,7 @@ def test_regression_metrics_equal_scikit_learns():
     rng = np.random.default_rng(12)
     outcome = np.clip(rng.normal(0, 0.4, 4000), -1, 1)
     said = np.clip(outcome + rng.normal(0.05, 0.2, 4000), -1, 1)
-    bins = np.floor((said - outcome + 2) / 4 * 1024).astype(int)
+    bins = root_positions(said - outcome, RESIDUAL, 1024)
     spread = np.minimum(np.floor((outcome + 1) / 2 * 64).astype(int), 63)
     labels = tuple(str(i) for i in range(1024))
     tables = {
@@ -260,12 +260,13 @@ def test_the_macro_f1_by_hand_and_why_it_is_unsure_where_no_record_is_wrong():
 
 
 def test_r2_by_hand():
-    # outcomes at -0.5 and 0.5 (of bins whose middles are 1/64 further out), residuals of 0.25 either way (and 1/512)
+    # outcomes at -0.5 and 0.5 (of bins whose middles are 1/64 further out), residuals of 0.25 either way: half of it,
+    # 0.125, lies between (181/512)^2 and (182/512)^2
     both = np.zeros((64, 256), int)
-    both[[15, 48], 111], both[[15, 48], 144] = 50, 50
+    both[[15, 48], 128 - 46], both[[15, 48], 127 + 46] = 50, 50
     residual = np.zeros(1024, int)
-    residual[[447, 576]] = 100
-    square, variance = (64.5 / 256) ** 2, (33 / 64) ** 2
+    residual[[512 - 182, 511 + 182]] = 100
+    square, variance = ((181**2 + 182**2) / 512**2) ** 2, (33 / 64) ** 2
     found = discrimination.r2_of(*(Cases.plain(c) for c in (residual, both.sum(axis=1), both)))
     assert found.value == pytest.approx(1 - square / variance)
     # every record has the same square error and lies as far from the mean: nothing is left to chance

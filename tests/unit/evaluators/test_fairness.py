@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluators import fairness, intervals
-from evaluators.axes import PAIR, pair_axis, score_axis, score_positions
+from evaluators.axes import (
+    PAIR,
+    RESIDUAL,
+    pair_axis,
+    residual_axis,
+    root_positions,
+    score_axis,
+    score_positions,
+)
 from evaluators.base import Context, stream
 from evaluators.policy import Policy
 from evaluators.rules import Occasion, judge
@@ -71,6 +79,42 @@ def test_equal_groups_are_rarely_said_to_differ_in_any_column_or_pair():
             lows = [m.low for (measure, _), m in found.items() if measure == name and m.low is not None]
             wrong[name] += bool(lows) and max(lows) > 0
     assert max(wrong.values()) <= 0.05 * rounds + 3 * (rounds * 0.05 * 0.95) ** 0.5, wrong
+
+
+def test_the_group_with_the_largest_errors_is_named_and_equal_ones_rarely_differ():
+    rng, wrong, rounds = stream("errors"), 0, 120
+    happened = [(SEX, rng.integers(0, 2, 900)), (TOWN, rng.integers(0, 3, 900))]
+    happened.append((pair_axis(SEX, TOWN), happened[0][1] * 3 + happened[1][1]))
+
+    def reported(off):
+        tables = {
+            f"residual:{axis.name}": Table.count(
+                [axis, residual_axis(256)], at, root_positions(off, RESIDUAL, 256)
+            )
+            for axis, at in happened
+        }
+        context = Context(Tally(tables), CARD, SimpleNamespace(kind="regression"))
+        return {(m.name, m.group): m for m in fairness.groups(context)}
+
+    for _ in range(rounds):
+        found = reported(rng.normal(0.02, 0.1, 900))
+        wrong += max(m.low for (name, _), m in found.items() if name == "mae_gap") > 0
+    assert wrong <= 0.05 * rounds + 3 * (rounds * 0.05 * 0.95) ** 0.5
+    found = reported(rng.normal(0, np.where(happened[2][1] == 2, 0.5, 0.1)))
+    assert found["mae_worst", "sex & town=f & Hull"].value == pytest.approx(
+        0.5 * np.sqrt(2 / np.pi), abs=0.06
+    )
+    assert found["mae_gap", "sex & town"].low > 0.1
+    assert found["mae", "sex=m"].value == pytest.approx(0.08, abs=0.01)
+    (column, *_) = judge(Policy(), "groups", list(found.values()), [], Occasion("regression", "w2", "w1"))
+    assert "mean absolute error (in halves of the target's range) differed by" in column.sentence
+    assert ", highest for “f”" in column.sentence
+
+
+def test_one_class_against_all_others_by_hand():
+    #                       chosen  x   y   z
+    confusion = np.array([[10, 2, 3], [4, 20, 1], [5, 6, 30]])
+    assert fairness._against_others(1, confusion).tolist() == [[10 + 3 + 5 + 30, 2 + 6], [4 + 1, 20]]
 
 
 estimates = st.tuples(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from evaluators import calibration, coarse, curve, discrimination, intervals, two_waves
+from evaluators import axes, calibration, coarse, curve, discrimination, intervals, two_waves
 from evaluators.axes import score_positions
 from evaluators.base import stream
 from evaluators.cases import Cases
-from evaluators.noisy import Counts, _binary
+from evaluators.noisy import Counts, _binary, _residual
 
 ROUNDS = 400
 AT_LEAST = 0.92  # of 400 intervals at 95 %: three standard errors below
@@ -92,7 +92,7 @@ def test_r2_intervals_cover_whether_errors_are_larger_or_smaller_far_out(far):
     for _ in range(ROUNDS):
         outcome = np.clip(((np.clip(rng.normal(0, 0.3, 400), -1, 0.999) + 1) * 32).astype(int), 0, 63)
         spread = 0.15 * (1 + far * (np.abs(values[outcome]) - 0.25) / 0.25)
-        residual = ((np.clip(rng.normal(0, 1, 400) * spread, -1, 1) + 2) * 256).astype(int)
+        residual = axes.root_positions(np.clip(rng.normal(0, 1, 400) * spread, -1, 1), axes.RESIDUAL, 1024)
         both = np.bincount(outcome * 256 + residual // 4, minlength=64 * 256).reshape(64, 256)
         tables = np.bincount(residual, minlength=1024), np.bincount(outcome, minlength=64), both
         made.append(discrimination.r2_of(*map(Cases.plain, tables)))
@@ -113,6 +113,18 @@ def test_noisy_intervals_cover_with_the_noise_in_them():
             estimate = answer(0.95)
             hits[name] += estimate.low <= truth[name] <= estimate.high
     assert min(hits.values()) / 150 >= 0.90, hits
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.1, 0.3])
+def test_the_error_that_the_public_is_told_is_the_true_one_however_small(spread):
+    rng = stream("public error", spread)
+    off = rng.normal(spread / 3, spread, 40_000)
+    counts_of = np.bincount(axes.root_positions(off, axes.RESIDUAL, 32), minlength=32)
+    drawn = Counts(counts_of + np.rint(rng.normal(0, 3, 32)), 3.0, 10)
+    answers = {name: answer(0.95) for name, answer in _residual(drawn, ())}
+    assert answers["mae"].low <= np.abs(off).mean() <= answers["mae"].high
+    assert answers["mae"].value == pytest.approx(np.abs(off).mean(), rel=0.05)
+    assert answers["calibration_bias"].low <= off.mean() <= answers["calibration_bias"].high
 
 
 def test_a_noisy_figure_that_drowns_in_its_noise_is_too_few():
