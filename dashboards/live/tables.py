@@ -89,11 +89,11 @@ def groups(panel: Groups) -> Html:
         return tag("p", "No groups were measured.", css="quiet")
     parts = [_groups(panel, panel.lines, "Groups on the latest wave")]
     if "calibration_bias" in {name for name, _, _ in panel.names}:
-        parts.append(tag("p", quiet("Bias: mean prediction minus outcome rate."), css="sub"))
+        parts.append(tag("p", quiet("Bias: the mean prediction less the mean outcome."), css="sub"))
     if panel.pairs:
         widest = dict(panel.gaps)
         first = sorted(panel.pairs, key=lambda line: -_gap_of(widest, line.attribute))
-        summary = f"Two attributes at once: the groups with the lowest {panel.names[0][1]}"
+        summary = f"Two attributes at once: the groups with the worst {panel.names[0][1]}"
         parts.append(details(summary, _groups(panel, first, summary)))
     return join(parts)
 

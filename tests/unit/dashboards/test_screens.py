@@ -174,7 +174,7 @@ def test_a_model_that_predicts_a_number_is_drawn_too(made_up):
     html, drawn = page_of("model", views.model(made_up.store, "length-of-stay/1"))
     assert "0.380" in html
     assert "−0.030 since 2026-01" in html
-    assert "Widest gap between groups<" in html
+    assert "Widest gap between groups (mean absolute error)<" in html
     assert len(drawn) == 1
     assert "Length of stay 1" in page_of("overview", views.overview(made_up.store))[0]
 

@@ -109,7 +109,7 @@ def test_pairs_of_attributes_are_folded_away_below_the_groups_and_never_head_the
     assert panel.gap_of == "district"
     html = str(tables.groups(panel.groups))
     assert html.index("Craven") < html.index("<details") < html.index("Leeds &amp; 0")
-    assert "Two attributes at once: the groups with the lowest AUC" in html
+    assert "Two attributes at once: the groups with the worst AUC" in html
     assert "District &amp; density quarter: widest gap 0.400" in html
 
 
