@@ -5,6 +5,7 @@ Each fault is put into the real loop; what the gate is told stays what was claim
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -21,17 +22,27 @@ from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
 
 STEPS, UNITS, NOISE = 60, 400, 3.0
+SETTINGS = {"bins": 6, "leaves": 3}
 TENSORS = 3
 """What a step draws noise for: counts, leaves, canaries."""
+
+
+def inputs_of(kind, numbers):
+    return Inputs(kind, 1, numbers=numbers, categories=(4, 3))
+
+
+@cache
+def model_for(kind, numbers):
+    inputs = inputs_of(kind, numbers)
+    return Model(export(recipes.build("ebm", SETTINGS, inputs), inputs))
 
 
 class Case:
     """Records, a model and a plan; `run` trains under a gate and says how it judged."""
 
     def __init__(self, kind="binary", units=UNITS, steps=STEPS, noise=NOISE, rows=2, clip=1.0, numbers=3):
-        rng, inputs = np.random.default_rng(3), Inputs(kind, 1, numbers=numbers, categories=(4, 3))
-        settings = {"bins": 6, "leaves": 3}
-        self.model = Model(export(recipes.build("ebm", settings, inputs), inputs))
+        rng, inputs = np.random.default_rng(3), inputs_of(kind, numbers)
+        self.model = model_for(kind, numbers)
         self.codes = np.concatenate([np.arange(units), rng.integers(0, units, 2 * units)])
         n = len(self.codes)
         self.features = {"categories": torch.from_numpy(rng.integers(0, 3, (n, 2)))}
@@ -44,7 +55,7 @@ class Case:
         )
         self.plan = Plan(
             epsilon=8.0, delta=1e-6, units=units, max_rows_per_unit=rows, sampling_rate=1.0, steps=steps, clip=clip,
-            learning_rate=0.3, loss=kind, noise_multiplier=noise, terms=recipes.Ebm(**settings).terms(inputs),
+            learning_rate=0.3, loss=kind, noise_multiplier=noise, terms=recipes.Ebm(**SETTINGS).terms(inputs),
             ordered=numbers, leaves=3,
         )  # fmt: skip
 
@@ -223,7 +234,7 @@ CLEAN = {
     "a short clip": {"clip": 0.1},
     "one unit, one step": {"units": 1, "steps": 1, "rows": 1},
     "counts and one split": {"steps": 2},
-    "many steps": {"steps": 700, "units": 100},
+    "many steps": {"steps": 300, "units": 100},
     "categories only": {"numbers": 0},
     "much noise": {"noise": 80.0},
     "hardly any noise": {"noise": 0.4, "steps": 20},
@@ -239,3 +250,38 @@ def test_a_right_training_passes_and_proves_no_more_than_it_claims(name):
         [accounting.dp_sgd_event(right.plan.noise_multiplier, 1.0, right.plan.steps)], right.plan.delta
     )
     assert judged.bounds.formal < epsilon
+
+
+def test_a_right_training_that_goes_on_after_a_crash_passes_for_the_steps_that_were_left(usual):
+    units, kept = UnitRows(usual.codes, 2), Kept(at=20)
+    loop.fit(
+        usual.model, usual.features, usual.target, units, replace(usual.plan, steps=STEPS),
+        Randomness.of_the_system(), kept=kept,
+    )  # fmt: skip
+    event = accounting.dp_sgd_event(NOISE, 1.0, STEPS - 20)
+    for faulty in (False, True):
+        state = dict(kept.state)
+        beside = gate.Gate(
+            event, usual.plan, usual.model, usual.features, usual.target, usual.codes, None, state
+        )
+        if faulty:
+            kept.state["table"] = state["table"] + 0.1
+        weights = loop.fit(
+            usual.model, usual.features, usual.target, units, usual.plan, Randomness.of_the_system(),
+            canaries=beside.canaries, observe=beside.observe, kept=kept,
+        )  # fmt: skip
+        assert failed(beside.judge(weights)) == ({"weights by replay"} if faulty else set())
+
+
+class Kept:
+    """A checkpoint in memory, of one step."""
+
+    def __init__(self, at):
+        self.at, self.state = at, None
+
+    def read(self):
+        return self.state
+
+    def note(self, training):
+        if training.done == self.at:
+            self.state = {name: value.clone() for name, value in training.state().items()}

@@ -1,0 +1,90 @@
+"""`ebm` on a real table of people with several rows: charged, judged, certified, registered, scored, released."""
+
+import json
+
+import numpy as np
+import pytest
+
+from evaluators.harness import evaluate_due
+from evaluators.publication import publish
+from sandbox.catalogue import dataset_intake, stored
+from sandbox.catalogue.encoding import Encoding
+from sandbox.lifecycle import ChargeState, IncidentState, RunState
+from sandbox.privacy import accounting
+from sandbox.records import Charge, Evaluation, Incident, ModelVersion, TrainingRun, Wave
+from sandbox.registry import registry
+from sandbox.roles import Role
+from sandbox.submissions.intake import submit
+from sandbox.training import boosting
+from sandbox.training.service import TrainingFailed
+
+STEPS = 60
+MANIFEST = {'"clinic"': '"rand_hie"', '"testing"': '"teaching and testing"'}
+
+
+@pytest.fixture
+def house(clinic, mlflow_settings, pytestconfig):
+    """The clinic's store with the real table in it, and how to submit a model of one of its tasks."""
+    folder = pytestconfig.rootpath / "configs/datasets/rand_hie"
+    dataset = dataset_intake.add_dataset(clinic.store, clinic.settings, folder, clinic.person("dana"))
+
+    def offered(task):
+        written = clinic.write(task.replace("_", "-"), "ebm", settings=f"[training]\nepochs = {STEPS}\n")
+        manifest = written / "submission.toml"
+        text = manifest.read_text().replace('"fell"', f'"{task}"')
+        for was, now in MANIFEST.items():
+            text = text.replace(was, now)
+        manifest.write_text(text)
+        return submit(clinic.store, clinic.settings, written, clinic.person("dev"))
+
+    return clinic, dataset, offered
+
+
+def test_it_is_charged_by_its_gaussian_events_certified_registered_scored_and_released(house):
+    clinic, dataset, offered = house
+    version = clinic.train(offered("saw_doctor"))
+    run = clinic.store.get(TrainingRun, version.run)
+    charge, said = clinic.store.get(Charge, run.charge), run.certificate
+    assert (run.state, charge.state) == (RunState.FINISHED, ChargeState.SETTLED)
+    assert charge.event == accounting.dp_sgd_event(said["noise_multiplier"], 1.0, STEPS)
+    assert 0.98 < said["epsilon"] <= 1.0
+    assert said["epsilon"] == accounting.epsilon_of([charge.event], said["delta"])
+    assert (said["units"], said["max_rows_per_unit"], said["clip"]) == (dataset.training_units, 5, 1.0)
+    assert said["gate"].startswith("passed ")
+    assert 0 <= said["epsilon_audited"] < said["epsilon"]
+
+    (wave,) = clinic.store.all(Wave, dataset="rand_hie")
+    encoding, records = Encoding(stored.card_of(dataset), "saw_doctor"), stored.read_wave(wave)
+    chances = registry.load_scorer(clinic.settings, version).probabilities(encoding.features(records))
+    assert chances.std() > 0.01
+    assert abs(chances.mean() - np.nanmean(encoding.target(records))) < 0.2
+
+    done = evaluate_due(clinic.store, clinic.settings, "operator")
+    assert done
+    assert not [e for e in clinic.store.all(Evaluation) if e.failure]
+    released = publish(clinic.store, clinic.settings, version.id, clinic.person("omar", Role.OVERSEER))
+    assert "table.weight" not in json.dumps(released.content)
+
+
+def test_numbers_are_answered_too_and_the_answer_keeps_to_the_cards_bounds(house):
+    clinic, dataset, offered = house
+    version = clinic.train(offered("visits"))
+    encoding = Encoding(stored.card_of(dataset), "visits")
+    answers = registry.load_scorer(clinic.settings, version).probabilities(
+        encoding.features(stored.read_training(dataset))
+    )
+    assert np.corrcoef(answers, encoding.target(stored.read_training(dataset)))[0, 1] > 0.1
+
+
+def test_half_the_noise_gives_no_model_keeps_its_charge_and_opens_an_incident(house, monkeypatch):
+    clinic, _, offered = house
+    right, submission = boosting.noised, offered("saw_doctor")
+    with monkeypatch.context() as broken:
+        broken.setattr(boosting, "noised", lambda total, dev, *more: right(total, dev / 2, *more))
+        with pytest.raises(TrainingFailed, match="kept back by the release gate"):
+            clinic.train(submission)
+    (incident,) = clinic.store.all(Incident)
+    (charge,) = clinic.store.all(Charge)
+    assert incident.state is IncidentState.OPEN
+    assert (charge.state, charge.event["count"]) == (ChargeState.SETTLED, STEPS)
+    assert clinic.store.all(ModelVersion) == []
