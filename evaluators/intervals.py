@@ -221,7 +221,9 @@ def _root(function: Callable[[float], float], left: float, right: float) -> floa
     """Where it crosses 0 between these places, at which its signs differ. By bisection: scipy's would load all of
     scipy.optimize."""
     rises = function(right) > 0
-    while right - left > 1e-13:
+    while right - left > 1e-13 * max(
+        1.0, abs(right)
+    ):  # numbers in the thousands lie further apart than 1e-13
         middle = (left + right) / 2
         if (function(middle) > 0) == rises:
             right = middle

@@ -116,6 +116,12 @@ def test_an_interval_tells_of_as_many_cases_as_it_was_made_of(share, cases, more
     assert intervals.told_by(share, 0.0, cases) == cases
 
 
+def test_the_search_for_that_number_ends_in_the_thousands_too():
+    """Where two numbers lie further apart than it looked for, it went on for ever."""
+    exact = intervals.rate(880.0, 2_700.0)
+    assert intervals.told_by(880 / 2_700, exact.high - exact.low, 5_400.0) == pytest.approx(2_700, rel=1e-6)
+
+
 def test_the_watch_counts_as_many_records_as_the_figure_tells_of():
     accuracy, _, bias = FIGURES["binary"]
     narrow, wide = intervals.rate(160, 200), intervals.rate(40, 50)
