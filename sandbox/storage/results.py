@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -31,13 +31,16 @@ _NUMBERS = ("value", "low", "high", "n", "status")
 
 # Made once: making a statement costs more than running it.
 _EVALUATIONS, _WAVES, _SERIES = tables.OF_RECORD[Evaluation], tables.OF_RECORD[Wave], tables.series
-_LAST_EVALUATION = sa.select(sa.func.max(_EVALUATIONS.c.number))
+_NEXT_AND_DAY = sa.select(
+    sa.select(sa.func.coalesce(sa.func.max(_EVALUATIONS.c.number), 0) + 1).scalar_subquery(),
+    sa.select(_WAVES.c.day).where(_WAVES.c.id == sa.bindparam("wave")).scalar_subquery(),
+)
 _INSERT_EVALUATION = sa.insert(_EVALUATIONS)
 _INSERT_VALUES = sa.insert(tables.measurements)
 _SERIES_OF = sa.select(_SERIES.c.name, _SERIES.c.group, _SERIES.c.feature, _SERIES.c.id).where(
     _SERIES.c.model_version == sa.bindparam("model"), _SERIES.c.evaluator == sa.bindparam("by")
 )
-_DAY_OF = sa.select(_WAVES.c.day).where(_WAVES.c.id == sa.bindparam("wave"))
+_NUMBER = sa.bindparam("number", type_=sa.Integer)
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,24 @@ class Week:
 
 def record(connection: sa.Connection, evaluation: Evaluation, measured: Iterable[Measurement]) -> None:
     """Stores one evaluation with its values; raises IntegrityError when it is done already."""
-    last = connection.scalar(_LAST_EVALUATION) or 0
+    number, day = connection.execute(_NEXT_AND_DAY, {"wave": evaluation.wave}).one()
     values = {c.name: getattr(evaluation, c.name) for c in tables.columns(Evaluation)}
-    connection.execute(_INSERT_EVALUATION, {"number": last + 1, **values})
+    connection.execute(_INSERT_EVALUATION, {"number": number, **values})
     held = [_as_number_or_status(m) for m in measured]
     if not held:
         return
     known = _series(connection, evaluation, held)
     rows = [
-        {"series": known[m.name, m.group, m.feature], "evaluation": last + 1}
+        {"series": known[m.name, m.group, m.feature], "evaluation": number}
         | {name: getattr(m, name) for name in _NUMBERS}
         for m in held
     ]
     connection.execute(_INSERT_VALUES, rows)
-    day = _day_of(connection, evaluation)
-    _renew_latest(connection, rows, day, evaluation.evaluator_version)
-    _sum_week(connection, rows, day, evaluation.evaluator_version)
+    day = day or evaluation.finished_at.date()  # where the wave is not ours
+    monday = (day - timedelta(days=day.weekday())).toordinal()
+    of_these = {"number": number, "version": evaluation.evaluator_version}
+    connection.execute(_newest_wins(connection.dialect.name), {**of_these, "day": day})
+    connection.execute(_adds_up(connection.dialect.name), {**of_these, "monday": monday})
 
 
 def history(
@@ -168,6 +173,8 @@ def _as_number_or_status(m: Measurement) -> Measurement:
         )
     if m.status != "ok":
         raise ValueError(f"the measurement {m.name!r} has a value and the status {m.status!r}")
+    if all(bound is None or math.isfinite(bound) for bound in (m.low, m.high)):
+        return m
     low, high = (None if b is None or not math.isfinite(b) else b for b in (m.low, m.high))
     return replace(m, low=low, high=high)
 
@@ -190,21 +197,15 @@ def _series(connection: sa.Connection, evaluation: Evaluation, held: list[Measur
     return known
 
 
-def _day_of(connection: sa.Connection, evaluation: Evaluation) -> date:
-    """The day of the evaluation's wave; the day it was done, where the wave is not ours."""
-    day = connection.scalar(_DAY_OF, {"wave": evaluation.wave})
-    return evaluation.finished_at.date() if day is None else day
-
-
-def _renew_latest(connection: sa.Connection, rows: list[dict[str, Any]], day: date, version: int) -> None:
-    rows = [{**row, "day": day, "version": version} for row in rows]
-    connection.execute(_newest_wins(connection.dialect.name), rows)
-
-
 @cache
 def _newest_wins(dialect: str) -> sa.Insert:
-    t = tables.latest
-    insert = _insert(dialect, t)
+    """The values of one evaluation (`number`, of this `day` and `version`) that are the newest of their series."""
+    t, m = tables.latest, tables.measurements
+    here = (sa.bindparam("day", type_=sa.Date), sa.bindparam("version", type_=sa.Integer))
+    values = sa.select(m.c.series, m.c.evaluation, *here, *(m.c[name] for name in _NUMBERS))
+    insert = _insert(dialect, t).from_select(
+        ["series", "evaluation", "day", "version", *_NUMBERS], values.where(m.c.evaluation == _NUMBER)
+    )
     changed = {name: insert.excluded[name] for name in ("evaluation", "day", "version", *_NUMBERS)}
     newer = sa.or_(
         t.c.day < insert.excluded.day,
@@ -213,15 +214,15 @@ def _newest_wins(dialect: str) -> sa.Insert:
     return insert.on_conflict_do_update(index_elements=[t.c.series], set_=changed, where=newer)
 
 
-def _sum_week(connection: sa.Connection, rows: list[dict[str, Any]], day: date, version: int) -> None:
-    monday = (day - timedelta(days=day.weekday())).toordinal()
-    connection.execute(_adds_up(connection.dialect.name), [_in_week(row, monday, version) for row in rows])
-
-
 @cache
 def _adds_up(dialect: str) -> sa.Insert:
-    t = tables.weekly
-    insert = _insert(dialect, t)
+    """The values of one evaluation (`number`) into the sums of the week that starts on this `monday`."""
+    t, m = tables.weekly, tables.measurements
+    here = (sa.bindparam("monday", type_=sa.Integer), sa.bindparam("version", type_=sa.Integer))
+    known = sa.case((m.c.value.is_(None), 0), else_=1)
+    ends = (sa.func.coalesce(m.c.value, end) for end in (0.0, FAR, -FAR))
+    values = sa.select(m.c.series, *here, sa.literal(1), known, *ends).where(m.c.evaluation == _NUMBER)
+    insert = _insert(dialect, t).from_select([column.name for column in t.c], values)
     new = insert.excluded
     changed = {
         "waves": t.c.waves + new.waves, "known": t.c.known + new.known, "total": t.c.total + new.total,
@@ -229,15 +230,6 @@ def _adds_up(dialect: str) -> sa.Insert:
         "most": sa.case((t.c.most > new.most, t.c.most), else_=new.most),
     }  # fmt: skip
     return insert.on_conflict_do_update(index_elements=list(t.primary_key), set_=changed)
-
-
-def _in_week(row: Mapping[str, Any], monday: int, version: int) -> dict[str, Any]:
-    value = row["value"]
-    known = value is not None
-    return {
-        "series": row["series"], "week": monday, "version": version, "waves": 1, "known": int(known),
-        "total": value if known else 0.0, "least": value if known else FAR, "most": value if known else -FAR,
-    }  # fmt: skip
 
 
 FAR = 1.7976931348623157e308

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -162,7 +162,7 @@ class Transaction:
         at = self.clock()
         rest = (event.by, event.action, event.subject, event.reason, event.details)
         line = {
-            "number": number, "at": at, **asdict(event), "previous": previous,
+            "number": number, "at": at, **vars(event), "previous": previous,
             "hash": audit.line_hash(previous, number, at, rest),
         }  # fmt: skip
         self.connection.execute(_ADD_LINE, line)
