@@ -3,7 +3,7 @@
 Every figure, finding and sentence is a function of the noisy tallies, the policy, the dataset's card,
 the submission's words and the decisions taken: never of an exact count. The same state of things gives
 the same content, so publishing again returns what is stored. A wave whose privacy budget is gone
-appears without figures.
+appears without figures, and so do its inputs, which are paid for once by all models that read them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date
 
-from evaluators import noisy
+from evaluators import noisy, noisy_drift
 from evaluators.policy import Policy, load_policy
 from evaluators.release_content import Shown, content_of
 from evaluators.rules import Judgement, Occasion, judge
 from evaluators.schedule import reference_of
 from evaluators.tallies import Load, Tallies, registered_scorer
+from sandbox.catalogue.card import Card
 from sandbox.disclosure import gate
-from sandbox.disclosure.noisy import noisy_tally
+from sandbox.disclosure.noisy import NoisyTally, noisy_inputs, noisy_tally
 from sandbox.errors import BudgetExhausted
 from sandbox.lifecycle import Standing, WaveState
 from sandbox.records import (
@@ -31,6 +32,7 @@ from sandbox.records import (
 from sandbox.roles import Person, Role, must_not_be_own
 from sandbox.settings import Settings
 from sandbox.storage import Store
+from sandbox.tally import Tally
 
 _ORDER = (Standing.CHAMPION, Standing.SUSPENDED, Standing.CHALLENGER, Standing.CANDIDATE)
 _JUDGED = ("discrimination", "calibration", "groups", "outcome_drift")
@@ -85,24 +87,43 @@ def _waves(
     accepted = [w for w in store.all(Wave, dataset=version.dataset) if w.state is WaveState.ACCEPTED]
     if not accepted:
         return
-    reference = reference_of(accepted)
+    reference, threshold = reference_of(accepted), settings.publication.threshold
     titles = {name: column.title for name, column in card.columns.items() if column.title}
     before: list[Measurement] = []
+    inputs_before: NoisyTally | None = None
     evaluated = [w for w in accepted if w.id in days]
     for wave in sorted(evaluated, key=lambda w: (w.id != reference.id, w.day, w.id)):
         try:
             tally = tallies.of(version, wave)
             drawn = noisy_tally(store, settings, card, version, wave, tally, person.name)
         except BudgetExhausted:
-            yield Shown(wave, days[wave.id], None, [], [])
+            yield Shown(wave, days[wave.id])
             continue
-        measured = noisy.measurements(drawn, kind, settings.publication.threshold, card.max_rows_per_unit)
+        measured = noisy.measurements(drawn, kind, threshold, card.max_rows_per_unit)
         first = wave.id == reference.id
         occasion = Occasion(kind, wave.name, "" if first or not before else reference.name, titles)
         judged = list(_judge(policy, measured, before, occasion))
-        yield Shown(wave, days[wave.id], drawn, measured, judged)
+        inputs, moved = None, list[Measurement]()
+        if first or inputs_before is not None:
+            inputs = _inputs(store, settings, card, wave, tally, person)
+        if inputs is not None and inputs_before is not None:
+            moved = list(noisy_drift.inputs(inputs, inputs_before, threshold, card.max_rows_per_unit))
+            judged += judge(policy, "input_drift", moved, [], occasion)
+        yield Shown(wave, days[wave.id], drawn, measured, judged, inputs, moved)
         if first:
-            before = measured
+            before, inputs_before = measured, inputs
+
+
+def _inputs(
+    store: Store, settings: Settings, card: Card, wave: Wave, tally: Tally, person: Person
+) -> NoisyTally | None:
+    """The wave's noisy inputs; None where none are published or its budget is gone."""
+    if not settings.publication.input_epsilon:
+        return None
+    try:
+        return noisy_inputs(store, settings, card, wave, tally, person.name)
+    except BudgetExhausted:
+        return None
 
 
 def _judge(

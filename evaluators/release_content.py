@@ -7,11 +7,12 @@ withheld afterwards, by sandbox.disclosure.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date
 from typing import TYPE_CHECKING
 
+from evaluators import noisy_drift
 from evaluators.policy import Policy
 from evaluators.rules import Judgement
 from sandbox.disclosure import sources
@@ -43,13 +44,18 @@ _BECAME = {
 
 @dataclass(frozen=True)
 class Shown:
-    """One wave as the outside may know it; `noisy` is None when its budget is gone."""
+    """One wave as the outside may know it; `noisy` and `inputs` are None when its budget is gone.
+
+    `moved` is how far each input is from the first wave's; empty for that one.
+    """
 
     wave: Wave
     evaluated: date
-    noisy: NoisyTally | None
-    measured: list[Measurement]
-    judged: list[Judgement]
+    noisy: NoisyTally | None = None
+    measured: Sequence[Measurement] = ()
+    judged: Sequence[Judgement] = ()
+    inputs: NoisyTally | None = None
+    moved: Sequence[Measurement] = ()
 
 
 def content_of(
@@ -62,6 +68,7 @@ def content_of(
     shown = sorted(shown, key=lambda s: (s.wave.day, s.wave.id))
     history = _history(store, version, shown)
     drawn = [s.noisy for s in shown if s.noisy]
+    inputs = [s.inputs for s in shown if s.inputs]
     return {
         "format": "ndl-release/1",
         "model": version.model,
@@ -88,6 +95,7 @@ def content_of(
             "sigma": drawn[-1].sigma if drawn else None,
             "threshold": settings.publication.threshold,
             "round_to": settings.publication.round_to,
+            **({"inputs": _noise(inputs[-1])} if inputs else {}),
         },
         "waves": [_wave(s, card) for s in shown],
         "findings": [_finding(s, j) for s in shown for j in s.judged],
@@ -122,13 +130,38 @@ def _wave(shown: Shown, card: Card) -> Json:
     if shown.noisy is None:
         return {**wave, "n": None, "measures": {}, "groups": []}
     base = next(iter(shown.noisy.tally.tables.values()))
+    n = max(base.total, 0)
     measures = {m.name: _measure(m) for m in shown.measured if not m.group}
     for m in shown.measured:  # a gap: of the group column where it is widest
         if m.group and "=" not in m.group and m.value is not None:
             other = measures.get(m.name)
             if other is None or m.value > other["value"]:
                 measures[m.name] = _measure(m)
-    return {**wave, "n": max(base.total, 0), "measures": measures, "groups": list(_groups(shown, card))}
+    return {
+        **wave,
+        "n": n,
+        "measures": measures,
+        "groups": list(_groups(shown, card)),
+        "inputs": [_input(m, n, card) for m in shown.moved if m.name == noisy_drift.DISTANCE],
+    }
+
+
+def _input(moved: Measurement, n: int, card: Card) -> Json:
+    return {
+        "column": moved.feature,
+        "title": _title(card, moved.feature),
+        "n": n,
+        "status": "ok",
+        "measures": {moved.name: _measure(moved)},
+    }
+
+
+def _noise(drawn: NoisyTally) -> Json:
+    return {"epsilon": drawn.epsilon, "delta": drawn.delta, "sigma": drawn.sigma}
+
+
+def _title(card: Card, column: str) -> str:
+    return card.columns[column].title or column.replace("_", " ").capitalize()
 
 
 def _groups(shown: Shown, card: Card) -> Iterator[Json]:
@@ -137,7 +170,7 @@ def _groups(shown: Shown, card: Card) -> Iterator[Json]:
         mine = [m for m in shown.measured if m.group == of.group and m.name != "cases"]
         yield {
             "attribute": attribute,
-            "attribute_title": card.columns[attribute].title or attribute.replace("_", " ").capitalize(),
+            "attribute_title": _title(card, attribute),
             "label": label,
             "n": of.n,
             "status": "ok",

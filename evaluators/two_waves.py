@@ -69,17 +69,13 @@ def chi_square(now: Array, reference: Array, held: Dependence = INDEPENDENT) -> 
 
 
 def noisy_chi_square(
-    now: Array,
-    reference: Array,
-    sigma: float,
-    reference_sigma: float | None = None,
-    parts: Array | None = None,
+    now: Array, reference: Array, sigma: float, reference_sigma: float | None = None, together: int = 1
 ) -> float:
     """The p-value of the same test on counts that carry noise of these standard deviations in every cell.
 
     The covariance of the difference of shares holds the noise: what the noise adds to a cell, and takes from
-    all others by adding to the total. Cells that do not
-    stand clear of the noise are joined.
+    all others by adding to the total. Cells that do not stand clear of the noise are joined. Up to `together` records
+    are one person's.
     """
     from scipy.special import chdtrc
 
@@ -100,7 +96,7 @@ def noisy_chi_square(
     sizes = np.array([len(cell) for cell in cells])
     take = np.eye(len(cells)) - shares[:, None]
     noise = (sigma / n) ** 2 + (other / m) ** 2
-    covariance = (1 / n + 1 / m) * (np.diag(shares) - np.outer(shares, shares))
+    covariance = together * (1 / n + 1 / m) * (np.diag(shares) - np.outer(shares, shares))
     covariance += noise * take @ np.diag(sizes) @ take.T
     off = (a / n - b / m)[:-1]
     statistic = float(off @ np.linalg.solve(covariance[:-1, :-1], off))

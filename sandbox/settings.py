@@ -89,9 +89,13 @@ class Training(_Section):
 
 
 class Publication(_Section):
-    """What a public release may say and what it costs each wave's budget."""
+    """What a public release may say and what it costs each wave's budget.
+
+    `input_epsilon` is paid once a wave by all models that read the same columns; 0 publishes nothing of inputs.
+    """
 
     epsilon: float = Field(default=1.0, gt=0, le=10)
+    input_epsilon: float = Field(default=0.5, ge=0, le=10)
     delta: float = Field(default=1e-6, gt=0, lt=1)
     threshold: int = Field(default=10, ge=1)
     round_to: int = Field(default=5, ge=1)

@@ -24,6 +24,7 @@ _VERDICTS = {
 _NOT_MEASURED = Measure(value=None, low=None, high=None, status="not measured")
 _HIDDEN = {"suppressed": "Not shown, to protect a smaller group"}
 _IN_NOTICE = 3
+_MOVED, _INPUTS = "input_distance", "input drift"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Page:
     checks: tuple[Check, ...]
     groups: tuple[Table, ...]
     group_rates: tuple[Table, ...]
+    inputs: Table | None
+    inputs_limit: str
     history: tuple[Change, ...]
 
 
@@ -111,6 +114,8 @@ def page(record: Content) -> Page:
         checks=tuple(Check(f.sentence, Tag(*_VERDICTS[Verdict(f.verdict)])) for f in findings),
         groups=tuple(_groups(latest, [name], units, with_range=True)),
         group_rates=tuple(_groups(latest, _other_names(latest, name), units, with_range=False)),
+        inputs=_inputs(latest),
+        inputs_limit=writing.share(record.limits[_INPUTS]) if _INPUTS in record.limits else "",
         history=tuple(sorted(record.history, key=lambda change: change.day, reverse=True)),
     )
 
@@ -260,6 +265,18 @@ def _groups(latest: Wave | None, names: Sequence[str], units: str, *, with_range
         title = groups[0].attribute_title or attribute.replace("_", " ").capitalize()
         columns = ("Group", *titles, *(("Likely range", units.capitalize()) if with_range else ()))
         yield Table(title, columns, tuple(_group_row(g, names, units, with_range=with_range) for g in groups))
+
+
+def _inputs(latest: Wave | None) -> Table | None:
+    """How far what the model reads is from the first test, the furthest first; None where that is not published."""
+    if latest is None or not latest.inputs:
+        return None
+    seen = [(one.title, one.measures.get(_MOVED)) for one in latest.inputs]
+    seen.sort(key=lambda one: -(one[1].value or 0.0) if one[1] else 0.0)
+    rows = [Row(title, (measures.written(_MOVED, m), measures.likely_range(_MOVED, m))) for title, m in seen]
+    return Table(
+        "What the model reads", ("Recorded", measures.meaning(_MOVED).title, "Likely range"), tuple(rows)
+    )
 
 
 def _group_row(group: Group, names: Sequence[str], units: str, *, with_range: bool) -> Row:

@@ -81,6 +81,11 @@ _MEANINGS = {
     "fpr": Meaning(
         "False alarms", "Of the records where the answer is no, the share marked as yes.", writing.share
     ),
+    "input_distance": Meaning(
+        "Would have to change",
+        "The share of records that would have to change for both tests to look alike.",
+        writing.share,
+    ),
     "ppv": Meaning(
         "Right when it said yes", "Of the records marked as yes, the share that are.", writing.share
     ),

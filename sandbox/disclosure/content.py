@@ -25,7 +25,9 @@ _QUALITY = {
 }
 _RATES = {"outcome_rate", "selection_rate", "tpr", "fpr", "ppv", "ece"}
 _AVERAGES = _QUALITY | _RATES | {"calibration_bias", "calibration_slope"}
-MEASURES = frozenset(_AVERAGES | {f"{name}_gap" for name in _AVERAGES} | {"calibration_gap"})
+MEASURES = frozenset(
+    _AVERAGES | {f"{name}_gap" for name in _AVERAGES} | {"calibration_gap", "input_distance"}
+)
 """Averages and rates over many records. Never a minimum, maximum, median or another single record's
 value (SDC handbook: unsafe statistics)."""
 
@@ -72,12 +74,23 @@ class Group(_Part):
     measures: Measures
 
 
+class Input(_Part):
+    """How far a column of the wave is from the first wave's, whatever the model says of it."""
+
+    column: Name
+    title: Text
+    n: int | None
+    status: Status
+    measures: Measures
+
+
 class Wave(_Part):
     name: Name
     day: Day
     n: int | None
     measures: Measures
     groups: list[Group]
+    inputs: list[Input] = []  # releases from before inputs were published have none
 
 
 class Finding(_Part):
@@ -156,6 +169,14 @@ class Privacy(_Part):
     audit: Audit | None = None  # trainings from before there was a gate have none
 
 
+class InputNoise(_Part):
+    """What the counts of a wave's inputs cost, once for all models that read them."""
+
+    epsilon: Positive
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    sigma: Positive
+
+
 class Publication(_Part):
     mechanism: Literal["discrete Gaussian"]
     epsilon: Positive
@@ -163,6 +184,7 @@ class Publication(_Part):
     sigma: Positive | None
     threshold: Annotated[int, Field(ge=1)]
     round_to: Annotated[int, Field(ge=1)]
+    inputs: InputNoise | None = None
 
 
 class Content(_Part):

@@ -1,15 +1,22 @@
 """What may the outside know of a wave's tally? A noisy one, drawn once, charged first, replayed for ever.
 
-The tables that are released, with scores merged to 16 bins and residuals to 32; a group column of the card adds one:
+Of what a model said, for each model version, with scores merged to 16 bins and residuals to 32; a group column of the
+card adds one:
 
     binary       scores, scores:<group>
     multiclass   confusion, confusion:<group>
     regression   residual, residual:<group>
+
+Of the records themselves, once for all models that read the same columns, with numbers merged to 16 bins:
+
+    every kind   input:<column>
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -19,15 +26,17 @@ from sandbox.privacy import ledger
 from sandbox.privacy.mechanisms import DiscreteGaussian, discrete_gaussian, l2_sensitivity
 from sandbox.records import Charge, Event, Json, ModelVersion, Wave
 from sandbox.settings import Settings
-from sandbox.tally import Table, Tally
+from sandbox.tally import Axis, Table, Tally
 
 if TYPE_CHECKING:
     from sandbox.catalogue.card import Card
     from sandbox.storage import Store
 
-SCORE_BINS, RESIDUAL_BINS = 16, 32
+SCORE_BINS, RESIDUAL_BINS, INPUT_BINS = 16, 32, 16
 BASES = {"binary": "scores", "multiclass": "confusion", "regression": "residual"}
 _MERGED = {"score": SCORE_BINS, "residual": RESIDUAL_BINS}
+_INPUT = "input:"
+_LISTED = frozenset({"category", "boolean"})
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,12 @@ def key(model_version: str, wave: str) -> str:
     return f"release|{model_version}|{wave}|v1"
 
 
+def inputs_key(wave: str, columns: Iterable[str]) -> str:
+    """Under which the store keeps the noisy counts of these columns of the wave, whatever the model."""
+    names = hashlib.sha256("\0".join(sorted(columns)).encode()).hexdigest()
+    return f"inputs|{wave}|{names[:16]}|v1"
+
+
 def noisy_tally(
     store: Store, settings: Settings, card: Card, model_version: ModelVersion, wave: Wave, tally: Tally,
     person_name: str,
@@ -68,18 +83,24 @@ def noisy_tally(
     """
     if wave.state is not WaveState.ACCEPTED or wave.dataset != model_version.dataset:
         raise Refused("Only accepted waves of a model's own dataset are released.")
-    name = key(model_version.id, wave.id)
-    if (stored := _stored(store, name)) is not None:
-        _settle(store, stored.charge, person_name)
-        return stored
+    name, epsilon = key(model_version.id, wave.id), settings.publication.epsilon
     tables = released_tables(card, model_version.task, tally)
-    wish = settings.publication
-    sensitivity = l2_sensitivity(card.max_rows_per_unit, len(tables))
-    mechanism = discrete_gaussian(wish.epsilon, wish.delta, sensitivity)
-    mechanism.prepare()  # whatever can fail here fails before anything is charged
-    pool = ledger.held_out_pool(card, wave.name)
-    charge = ledger.reserve(store, pool, mechanism.event, card.unit, name, person_name)
-    return _draw(store, name, mechanism, tables, settings, charge.id, person_name)
+    return _once(store, settings, card, wave, name, tables, epsilon, person_name)
+
+
+def noisy_inputs(
+    store: Store, settings: Settings, card: Card, wave: Wave, tally: Tally, person_name: str
+) -> NoisyTally:
+    """The one noisy tally of a wave's inputs, shared by every model that reads the same columns.
+
+    Drawn, charged and replayed as `noisy_tally` is, at `publication.input_epsilon`. Raises BudgetExhausted, or
+    Refused for a wave that was not accepted.
+    """
+    if wave.state is not WaveState.ACCEPTED:
+        raise Refused("Only accepted waves are released.")
+    tables = released_inputs(card, tally)
+    name, epsilon = inputs_key(wave.id, columns_of(tables)), settings.publication.input_epsilon
+    return _once(store, settings, card, wave, name, tables, epsilon, person_name)
 
 
 def released_tables(card: Card, task: str, tally: Tally) -> dict[str, Table]:
@@ -91,27 +112,66 @@ def released_tables(card: Card, task: str, tally: Tally) -> dict[str, Table]:
     return {name: _merged(tally[name]) for name in names}
 
 
+def released_inputs(card: Card, tally: Tally) -> dict[str, Table]:
+    """The tables of inputs, merged; raises Refused where there is none."""
+    found = {name: table for name, table in tally.tables.items() if name.startswith(_INPUT)}
+    if not found:
+        raise Refused("This tally counts no input.")
+    for name, column in zip(found, columns_of(found), strict=True):
+        if card.columns[column].kind not in _LISTED:
+            found[name] = _merged_axis(
+                found[name], found[name].axes[0], INPUT_BINS, spared=1
+            )  # the last is `missing`
+    return found
+
+
+def columns_of(tables: Iterable[str]) -> list[str]:
+    """The columns that these tables of inputs count."""
+    return [name.removeprefix(_INPUT) for name in tables]
+
+
 def _merged(table: Table) -> Table:
     for axis in table.axes:
-        bins = _MERGED.get(axis.name, len(axis))
-        if len(axis) > bins:
-            if len(axis) % bins:
-                raise Refused(f"The axis {axis.name!r} does not merge into {bins} bins.")
-            width = len(axis) // bins
-            groups = [range(start, start + width) for start in range(0, len(axis), width)]
-            table = table.merged(axis.name, groups, axis.labels[::width])
+        if axis.name in _MERGED:
+            table = _merged_axis(table, axis, _MERGED[axis.name])
     return table
 
 
+def _merged_axis(table: Table, axis: Axis, bins: int, spared: int = 0) -> Table:
+    """Neighbours on this axis added together until so many are left, beside the last `spared`."""
+    size = len(axis) - spared
+    if size <= bins:
+        return table
+    if size % bins:
+        raise Refused(f"The axis {axis.name!r} does not merge into {bins} bins.")
+    width = size // bins
+    groups = [range(start, start + width) for start in range(0, size, width)]
+    groups += [range(at, at + 1) for at in range(size, len(axis))]
+    return table.merged(axis.name, groups, (*axis.labels[:size:width], *axis.labels[size:]))
+
+
+def _once(
+    store: Store, settings: Settings, card: Card, wave: Wave, name: str, tables: dict[str, Table], epsilon: float,
+    person_name: str,
+) -> NoisyTally:  # fmt: skip
+    if (stored := _stored(store, name)) is not None:
+        _settle(store, stored.charge, person_name)
+        return stored
+    delta = settings.publication.delta
+    sensitivity = l2_sensitivity(card.max_rows_per_unit, len(tables))
+    mechanism = discrete_gaussian(epsilon, delta, sensitivity)
+    mechanism.prepare()  # whatever can fail here fails before anything is charged
+    pool = ledger.held_out_pool(card, wave.name)
+    charge = ledger.reserve(store, pool, mechanism.event, card.unit, name, person_name)
+    return _draw(store, name, mechanism, tables, epsilon, delta, charge.id, person_name)
+
+
 def _draw(
-    store: Store, name: str, mechanism: DiscreteGaussian, tables: dict[str, Table], settings: Settings,
+    store: Store, name: str, mechanism: DiscreteGaussian, tables: dict[str, Table], epsilon: float, delta: float,
     charge: str, person_name: str,
 ) -> NoisyTally:  # fmt: skip
-    wish = settings.publication
     ledger.touch(store, charge, person_name)
-    drawn = NoisyTally(
-        Tally(mechanism.release(tables)), mechanism.sigma, wish.epsilon, wish.delta, charge
-    ).to_bytes()
+    drawn = NoisyTally(Tally(mechanism.release(tables)), mechanism.sigma, epsilon, delta, charge).to_bytes()
     with store.transaction() as tx:
         earlier = tx.tally(name)  # another process may have been quicker: its answer is the answer
         if earlier is None:

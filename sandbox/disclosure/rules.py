@@ -106,13 +106,16 @@ def nothing_withheld_can_be_subtracted(content: Json) -> Iterator[Problem]:
 
 
 def nothing_twice(content: Json) -> Iterator[Problem]:
-    """A wave or group given twice could be shown once and withheld once, or be differenced."""
+    """A wave, group or input given twice could be shown once and withheld once, or be differenced."""
     waves = Counter(wave["name"] for wave in content["waves"])
     yield from (Problem("waves", f"{name} is there twice") for name, count in waves.items() if count > 1)
     for at, wave in enumerate(content["waves"]):
         groups = Counter((g["attribute"], g["label"]) for g in wave["groups"])
         if any(count > 1 for count in groups.values()):
             yield Problem(f"waves.{at}.groups", "a group is there twice")
+        inputs = Counter(one["column"] for one in wave.get("inputs", ()))
+        if any(count > 1 for count in inputs.values()):
+            yield Problem(f"waves.{at}.inputs", "an input is there twice")
 
 
 def figures_are_rounded(content: Json) -> Iterator[Problem]:
@@ -161,11 +164,12 @@ _DECIMALS = re.compile(r"\d\.(\d+)")
 
 
 def _parts(content: Json) -> Iterator[tuple[str, Json]]:
-    """Waves and their groups: everything that has a count and figures that stand on it."""
+    """Waves, their groups and inputs: everything that has a count and figures that stand on it."""
     for at, wave in enumerate(content["waves"]):
         yield f"waves.{at}", wave
-        for place, group in enumerate(wave["groups"]):
-            yield f"waves.{at}.groups.{place}", group
+        for kind in ("groups", "inputs"):
+            for place, part in enumerate(wave.get(kind, ())):
+                yield f"waves.{at}.{kind}.{place}", part
 
 
 def _is_rounded(value: float | None) -> bool:

@@ -85,6 +85,9 @@ def _quoted(content: Json) -> Iterator[tuple[str, str]]:
         for place, group in enumerate(wave["groups"]):
             for name in ("attribute", "attribute_title", "label"):
                 yield f"waves.{at}.groups.{place}.{name}", group[name]
+        for place, one in enumerate(wave.get("inputs", ())):
+            for name in ("column", "title"):
+                yield f"waves.{at}.inputs.{place}.{name}", one[name]
 
 
 def _known_waves(content: Json, waves: dict[str, Wave]) -> Iterator[Problem]:

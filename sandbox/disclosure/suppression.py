@@ -26,7 +26,7 @@ def suppress(content: Json) -> Json:
     for wave in content["waves"]:
         for attribute in dict.fromkeys(group["attribute"] for group in wave["groups"]):
             _protect([g for g in wave["groups"] if g["attribute"] == attribute], threshold)
-        for part in (wave, *wave["groups"]):
+        for part in (wave, *wave["groups"], *wave.get("inputs", ())):
             if _is_small(part, threshold):
                 _withhold(part, "too few")
             part["n"] = None if part["n"] is None else _shown(part["n"], threshold, round_to)
@@ -75,7 +75,7 @@ def _protect(groups: list[Json], threshold: int) -> None:
 
 def _withhold(part: Json, status: str) -> None:
     part["n"] = None
-    if "attribute" not in part:
+    if "status" not in part:
         part["measures"] = {name: _nothing(status) for name in part["measures"]}
         return
     part["measures"] = {}

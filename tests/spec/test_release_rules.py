@@ -207,3 +207,38 @@ def test_whatever_the_figures_suppression_makes_them_pass_and_repeating_it_chang
     assert content == before
     assert rules.problems(once) == []
     assert suppress(once) == once
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "what"),
+    [
+        ({"n": 5}, "waves.0.inputs.1.n", "below the threshold"),
+        ({"n": 2001}, "waves.0.inputs.1.n", "not rounded"),
+        ({"n": None, "status": "too few"}, "waves.0.inputs.1", "has figures but no count"),
+        ({"status": "too few"}, "waves.0.inputs.1", "contradict each other"),
+        ({"column": "ward"}, "waves.0.inputs", "an input is there twice"),
+        (
+            {"measures": {"input_distance": OK | {"value": 0.12345}}},
+            "waves.0.inputs.1",
+            "more than 3 decimals",
+        ),
+        ({"measures": {"input_minimum": OK}}, "waves.0.inputs.1", "a measure that no rule allows"),
+    ],
+)
+def test_inputs_keep_the_rules_of_groups(change, where, what):
+    inputs = [
+        {"column": column, "title": "Ward", "n": 2000, "status": "ok", "measures": {"input_distance": OK}}
+        for column in ("ward", "age")
+    ]
+    content = changed(f"{W}.inputs", inputs)
+    assert rules.problems(content) == []
+    inputs[1] |= change
+    found = rules.problems(content)
+    assert any(where in problem.where and what in problem.what for problem in found), found
+
+
+def test_inputs_of_a_wave_that_is_too_small_are_withheld_with_it():
+    inputs = [{"column": "ward", "title": "Ward", "n": 7, "status": "ok", "measures": {"input_distance": OK}}]
+    content = suppress(changed(W, CONTENT["waves"][0] | {"n": 7, "groups": [], "inputs": inputs}))
+    assert content["waves"][0]["inputs"][0] == inputs[0] | {"n": None, "status": "too few", "measures": {}}
+    assert rules.problems(content) == []

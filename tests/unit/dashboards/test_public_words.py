@@ -147,6 +147,23 @@ def test_counts_are_called_people_only_when_the_unit_is_a_person():
     assert "too few people" in Visible(page(content("digits"))).text
 
 
+def test_how_far_the_records_moved_is_told_the_furthest_first_with_its_limit_and_cost():
+    text = Visible(page(content())).text
+    section = text[
+        text.index("Have the records changed A model") : text.index("How privacy is protected The model")
+    ]
+    assert "surely more than 20.0%" in section
+    rows = ["Type of crime 15.0% 12.4% to 18.7%", "District 5.5% 2.8% to 7.7%", "Residents Too few to tell"]
+    assert [section.index(row) for row in rows] == sorted(section.index(row) for row in rows)
+    assert "epsilon 0.25, delta 0.000001 for each test, once for all models" in text
+
+
+def test_a_release_without_inputs_says_nothing_of_them():
+    text = Visible(page(content("digits"))).text
+    assert "Have the records changed" not in text
+    assert "Privacy cost of what was recorded" not in text
+
+
 def test_synthetic_data_is_marked_on_the_page_and_in_the_register_and_real_data_is_not():
     files = render(every())
     assert (

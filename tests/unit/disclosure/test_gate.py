@@ -8,7 +8,7 @@ import pytest
 
 from sandbox import audit
 from sandbox.disclosure import gate
-from sandbox.disclosure.noisy import noisy_tally
+from sandbox.disclosure.noisy import inputs_key, noisy_tally
 from sandbox.errors import Refused
 from sandbox.lifecycle import Standing, WaveState
 from sandbox.records import Event, ModelVersion, Release, Wave
@@ -67,6 +67,34 @@ def test_figures_without_charged_noise_do_not_leave(store, settings, model, cont
     with pytest.raises(gate.Blocked) as refusal:
         gate.release(store, settings, model, content, OMAR)
     assert why(refusal) == [("waves.0", "has figures for which no noise was drawn and charged")]
+
+
+def moved(column="district", title="District"):
+    figure = {"value": 0.1, "low": 0.05, "high": 0.2, "status": "ok"}
+    return {
+        "column": column,
+        "title": title,
+        "n": 2000,
+        "status": "ok",
+        "measures": {"input_distance": figure},
+    }
+
+
+def test_inputs_without_charged_noise_of_their_own_do_not_leave(clear, store, content):
+    content["waves"][0]["inputs"] = [moved()]
+    with pytest.raises(gate.Blocked) as refusal:
+        clear(content)
+    assert why(refusal) == [("waves.0.inputs", "are figures for which no noise was drawn and charged")]
+    with store.transaction() as tx:
+        tx.put_tally(inputs_key("crime/2016", ["district"]), b"as if drawn")
+    assert clear(content).content == content
+
+
+def test_inputs_carry_the_names_of_the_card(clear, content):
+    content["waves"][0]["inputs"] = [moved(title="Jane Doe")]
+    with pytest.raises(gate.Blocked) as refusal:
+        clear(content)
+    assert "waves.0.inputs.0.title" in [where for where, _ in why(refusal)]
 
 
 def test_a_wave_without_figures_needs_no_noise(store, settings, model, content):

@@ -1,18 +1,19 @@
 """Noise is charged before it is drawn, drawn once, and replayed for ever."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sandbox.disclosure import noisy
-from sandbox.disclosure.noisy import noisy_tally
+from sandbox.disclosure.noisy import noisy_inputs, noisy_tally
 from sandbox.errors import BudgetExhausted, Refused
 from sandbox.lifecycle import ChargeState, WaveState
 from sandbox.privacy import ledger, mechanisms
 from sandbox.records import Charge
 from sandbox.storage import Transaction
-from sandbox.tally import Tally
+from sandbox.tally import Axis, Table, Tally
 
 POOL = "held-out:crimes/2016"
 
@@ -183,4 +184,59 @@ def test_quarantined_waves_and_waves_of_other_datasets_are_refused_for_nothing(a
 def test_a_tally_without_the_tables_of_its_task_is_refused_for_nothing(ask, store, tally):
     with pytest.raises(Refused, match="scores:district"):
         ask(tally=Tally({"scores": tally["scores"]}))
+    assert store.all(Charge) == []
+
+
+@pytest.fixture
+def read(store, settings, card, wave, tally):
+    """Asks for the noisy inputs: a district of four, and an age on 64 bins, of the same 2,000 records."""
+    card.columns = {"district": SimpleNamespace(kind="category"), "age": SimpleNamespace(kind="number")}
+    district = Axis("district", ("North", "South", "unknown", "missing"))
+    age = Axis("age", (*(str(bin) for bin in range(64)), "missing"))
+    at = np.arange(2000)
+    tables = dict(tally.tables)
+    tables["input:district"] = Table.count([district], at % 4)
+    tables["input:age"] = Table.count([age], at % 65)
+
+    def read(**other):
+        known = {"store": store, "settings": settings, "card": card, "wave": wave}
+        return noisy_inputs(**(known | {"tally": Tally(tables), "person_name": "omar"} | other))
+
+    return read
+
+
+def test_a_waves_inputs_are_drawn_once_for_all_models_at_their_own_epsilon(read, store, settings):
+    dear = settings.model_copy(
+        update={"publication": settings.publication.model_copy(update={"input_epsilon": 0.25})}
+    )
+    first = read(settings=dear)
+    assert read().to_bytes() == first.to_bytes()
+    assert first.epsilon == 0.25
+    assert first.sigma == pytest.approx(2**0.5 * mechanisms.noise_multiplier(0.25, 1e-6), abs=0.001)
+    [charge] = store.all(Charge)
+    assert (charge.pool, charge.state) == (POOL, ChargeState.SETTLED)
+    assert charge.purpose == noisy.inputs_key("crime/2016", ["age", "district"])
+
+
+def test_numbers_are_merged_to_sixteen_and_missing_stays_itself(read):
+    drawn = read().tally
+    assert set(drawn.tables) == {"input:district", "input:age"}
+    assert drawn["input:district"].axes[0].labels == ("North", "South", "unknown", "missing")
+    assert drawn["input:age"].axes[0].labels == (*(str(bin) for bin in range(0, 64, 4)), "missing")
+    assert abs(drawn["input:age"].counts[:16] - 2000 * 4 / 65).max() < 6 * 21
+    assert abs(drawn["input:age"].counts[16] - 2000 / 65) < 6 * 21
+
+
+def test_other_columns_of_the_same_wave_are_another_draw(read, tally):
+    fewer = {"input:age": Table.count([Axis("age", ("0", "1", "missing"))], np.arange(2000) % 3)}
+    assert noisy.inputs_key("w", ["a", "b"]) == noisy.inputs_key("w", ["b", "a"])
+    assert noisy.inputs_key("w", ["a"]) != noisy.inputs_key("w", ["a", "b"])
+    assert read(tally=Tally(fewer)).charge != read().charge
+
+
+def test_inputs_of_a_wave_that_was_not_accepted_or_that_nobody_counted_are_refused(read, wave, tally, store):
+    with pytest.raises(Refused, match="Only accepted waves"):
+        read(wave=dataclasses.replace(wave, state=WaveState.QUARANTINED))
+    with pytest.raises(Refused, match="counts no input"):
+        read(tally=Tally({"scores": tally["scores"]}))
     assert store.all(Charge) == []

@@ -1,5 +1,6 @@
 """The public learns what noisy tallies say, in written words, and the same when asked again."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -115,6 +116,48 @@ def test_a_release_is_a_function_of_the_noisy_tallies_and_holds_no_internal_reas
     publication.publish(store, settings, version.id, OMAR, load)
     assert contents[0] == contents[1]
     assert "secret reason" not in json.dumps(contents[0])
+
+
+def test_how_far_inputs_moved_is_released_and_paid_once_by_all_models_that_read_them(
+    hosted, world, store, settings, people
+):
+    version, load = hosted
+    world.wave("w3", people(6000, seed=3, shift=12))
+    with store.transaction() as tx:
+        ledger.open_wave_budget(tx, Card.from_json(store.get(Dataset, "falls").card), "w3", "dana")
+    evaluate_due(store, settings, "operator", load=load)
+    content = publication.publish(store, settings, version.id, OMAR, load).content
+    first, second, third = content["waves"]
+    assert first["inputs"] == []
+    assert content["publication"]["inputs"]["epsilon"] == 0.5
+    far = {one["title"]: one["measures"]["input_distance"] for one in third["inputs"]}
+    assert far["Age"]["low"] > 0.2
+    assert far["Ward"]["high"] < 0.1
+    assert all(one["n"] == third["n"] for one in third["inputs"])
+    assert max(one["measures"]["input_distance"]["low"] for one in second["inputs"]) < 0.05
+    verdicts = {f["sentence"].split("”")[0]: f["verdict"] for f in content["findings"] if f["wave"] == "w3"}
+    assert verdicts["Input “age"] == "beyond tolerance"
+    assert content["history"][0]["what"].startswith("Checked on wave w3: beyond its limits for input drift")
+    of_inputs = [charge for charge in store.all(Charge) if charge.purpose.startswith("inputs|")]
+    assert len(of_inputs) == 3
+    again = world.model("again", Standing.CHAMPION)
+    with store.transaction() as tx:
+        tx.add(dataclasses.replace(tx.get(TrainingRun, "run-age"), id=again.run), world.event)
+    evaluate_due(store, settings, "operator", load=load)
+    also = publication.publish(store, settings, again.id, OMAR, load).content
+    said = ([one["measures"] for one in c["waves"][2]["inputs"]] for c in (content, also))
+    assert next(said) == next(said)
+    assert [c for c in store.all(Charge) if c.purpose.startswith("inputs|")] == of_inputs
+
+
+def test_where_inputs_are_not_to_be_published_or_paid_for_the_rest_is(hosted, store, settings, tmp_path):
+    version, load = hosted
+    for input_epsilon in (0, 9):
+        wish = {"storage": {"folder": tmp_path}, "publication": {"input_epsilon": input_epsilon}}
+        content = publication.publish(store, Settings.model_validate(wish), version.id, OMAR, load).content
+        assert all(wave["inputs"] == [] and wave["measures"] for wave in content["waves"])
+        assert "inputs" not in content["publication"]
+        assert not any(f["rule"] == "input drift" for f in content["findings"])
 
 
 def test_publishing_again_says_the_same_and_costs_nothing(hosted, store, settings):
