@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from sandbox.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.optim import Adam
 
     from sandbox.training.boosting import Boosting
     from sandbox.training.loop import Training
@@ -88,15 +86,3 @@ class Checkpoint:
     def at_risk(self, done: int) -> int:
         """How many steps may have begun after the state that was read: until the next checkpoint, or the end."""
         return min(self.every, self.steps - done)
-
-
-def put_back(
-    state: Mapping[str, Tensor], weights: Mapping[str, Tensor], means: Mapping[str, Tensor], optimiser: Adam
-) -> tuple[int, int]:
-    """Lays a state over these weights, means and Adam's memory of them; how many steps were done, and averaged."""
-    for name, weight in weights.items():
-        weight.copy_(state[f"weight/{name}"])
-        means[name].copy_(state[f"mean/{name}"])
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            optimiser.state[weight][key] = state[f"adam.{key}/{name}"].clone()
-    return int(state["done"]), int(state["averaged"])

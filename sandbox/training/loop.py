@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from sandbox.training import canaries as planted
 from sandbox.training.canaries import Canaries
-from sandbox.training.checkpoint import put_back
 from sandbox.training.noise import Grid, noised
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows, Whole, draw
@@ -70,25 +69,27 @@ class Training:
         by: str = "taps",
         compiled: str = "auto",
     ) -> None:
-        import torch
-
         from sandbox.training import engines
+        from sandbox.training.descent import Descent
 
         self._features, self._target, self._units = features, target, units
         self._plan, self._randomness, self._canaries = plan, randomness, canaries or Canaries.none()
-        self._weights = {name: weight.detach().clone() for name, weight in model.weights.items()}
+        self._descent = Descent(model.weights, plan)
+        self._weights = self._descent.weights
         self._model, self._engine, self._compiled = model, engines.choose(model, plan.loss, by=by), compiled
         coordinates = sum(weight.numel() for weight in self._weights.values()) + len(self._canaries)
         self._grid = Grid.of(plan.clip, coordinates)
-        self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate, fused=True)
-        self._average = TailAverage(self._weights, first=plan.steps - int(plan.averaged * plan.steps))
-        self.done = self._taken_up = 0
+        self._taken_up = 0
         self._timed = 0.0
+
+    @property
+    def done(self) -> int:
+        return self._descent.done
 
     @property
     def means(self) -> dict[str, Tensor]:
         """The weights to release: the mean over the last steps."""
-        return self._average.means
+        return self._descent.means
 
     def step(self, observe: Observer | None = None) -> None:
         """Draws, clips, sums, adds noise, and moves the weights."""
@@ -102,25 +103,15 @@ class Training:
         }
         if observe:
             observe(Step(self.done + 1 - self._taken_up, self._weights, drawn, people, sums, after))
-        for name, weight in self._weights.items():
-            weight.grad = (after[name] / plan.expected_batch).to(weight.dtype)
-        self._optimiser.step()
-        self.done += 1
-        self._average.note(self.done)
+        self._descent.step({name: total / plan.expected_batch for name, total in after.items()})
 
     def state(self) -> dict[str, Tensor]:
         """All that the next step depends on but records and randomness; what `take_up` takes."""
-        import torch
-
-        kept = {"done": torch.tensor(self.done), "averaged": torch.tensor(self._average.count)}
-        for name, weight in self._weights.items():
-            kept |= {f"weight/{name}": weight.detach(), f"mean/{name}": self.means[name]}
-            kept |= {f"adam.{key}/{name}": value for key, value in self._optimiser.state[weight].items()}
-        return kept
+        return self._descent.state()
 
     def take_up(self, state: Mapping[str, Tensor]) -> None:
         """Goes on where this state was taken."""
-        self.done, self._average.count = put_back(state, self._weights, self.means, self._optimiser)
+        self._descent.take_up(state)
         self._taken_up = self.done
 
     def _compile_if_it_pays(self) -> None:
@@ -232,18 +223,3 @@ def clipped_sums(
         found = engine.sums(weights, some, target_of_some, torch.from_numpy(owners), clip)
         sums = {name: sums[name] + total for name, total in found.items()} if sums else found
     return sums or {name: torch.zeros_like(weight) for name, weight in weights.items()}
-
-
-class TailAverage:
-    """The mean of the weights after step `first` and later: most of the noise averages out, at no cost."""
-
-    def __init__(self, weights: Mapping[str, Tensor], first: int) -> None:
-        self._weights, self._first, self.count = weights, first, 0
-        self.means: dict[str, Tensor] = {name: weight.clone() for name, weight in weights.items()}
-
-    def note(self, step: int) -> None:
-        if step < self._first:
-            return
-        self.count += 1
-        for name, mean in self.means.items():
-            mean += (self._weights[name] - mean) / self.count

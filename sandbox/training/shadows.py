@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.func import vmap
 
 from sandbox.training import loop
+from sandbox.training.descent import Descent
 from sandbox.training.gradients import loss_of_one
-from sandbox.training.loop import TailAverage
 from sandbox.training.sampler import Randomness, UnitRows
 
 if TYPE_CHECKING:
@@ -57,30 +57,23 @@ def train(
         return _boosted(model, features, target, units, own, plan, rng)
     shadows, half = len(own), max(1, int(own.sum(axis=1).mean()))
     rate = rate_of(plan, half)
-    weights = {
-        n: w.detach().repeat(shadows, *(1,) * w.dim()).requires_grad_() for n, w in model.weights.items()
-    }
-    optimiser = torch.optim.Adam(list(weights.values()), lr=plan.learning_rate)
-    with torch.no_grad():
-        average = TailAverage(weights, first=plan.steps - int(plan.averaged * plan.steps))
+    descent = Descent({n: w.repeat(shadows, *(1,) * w.dim()) for n, w in model.weights.items()}, plan)
+    weights = {name: weight.requires_grad_() for name, weight in descent.weights.items()}
     deviation = plan.noise_multiplier * plan.clip / plan.expected_batch
     belongs = torch.from_numpy(own)
     noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**62)))  # for dropout
-        for step in range(1, plan.steps + 1):
+        for _ in range(plan.steps):
             drawn = np.flatnonzero(rng.random(len(units)) < rate)
             rows, owners = units.rows(drawn)
             shares = belongs[:, drawn][:, owners] / torch.from_numpy(units.sizes[drawn][owners])
-            _set_gradients(model, features, target, torch.from_numpy(rows), shares, weights, plan.loss)
-            for weight in weights.values():
-                assert weight.grad is not None
-                weight.grad.div_(rate * half).nan_to_num_(0.0, 0.0, 0.0)
-                weight.grad.add_(torch.empty_like(weight).normal_(0.0, deviation, generator=noise))
-            optimiser.step()
-            with torch.no_grad():
-                average.note(step)
-    return average.means
+            sums = _gradients(model, features, target, torch.from_numpy(rows), shares, weights, plan.loss)
+            for total in sums.values():
+                total.div_(rate * half).nan_to_num_(0.0, 0.0, 0.0)
+                total.add_(torch.empty_like(total).normal_(0.0, deviation, generator=noise))
+            descent.step(sums)
+    return descent.means
 
 
 def _boosted(
@@ -118,10 +111,10 @@ def answers(model: Model, weights: Mapping[str, Tensor], features: Mapping[str, 
     return torch.cat(parts, 1)
 
 
-def _set_gradients(
+def _gradients(
     model: Model, features: Mapping[str, Tensor], target: Tensor, rows: Tensor, shares: Tensor,
     weights: Weights, loss: str,
-) -> None:  # fmt: skip
+) -> Weights:  # fmt: skip
     """Of the sum, over each shadow's own units, of the mean loss of a unit's records; some records at a time."""
 
     def loss_of(learned: Weights, record: Weights, answer: Tensor) -> Tensor:
@@ -132,13 +125,18 @@ def _set_gradients(
         in_dims=(0, None, None),
         randomness="different",
     )
-    for weight in weights.values():
-        weight.grad = torch.zeros_like(weight)
+    sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     at_once = _at_once(model, weights)
     for at in range(0, len(rows), at_once):
         some = rows[at : at + at_once]
         losses = each(weights, {n: t[some] for n, t in features.items()}, target[some])
-        torch.autograd.backward((losses * shares[:, at : at + at_once]).sum())
+        found = torch.autograd.grad(
+            (losses * shares[:, at : at + at_once]).sum(), list(weights.values()),
+            allow_unused=True, materialize_grads=True,
+        )  # fmt: skip
+        for total, part in zip(sums.values(), found, strict=True):
+            total += part
+    return sums
 
 
 def _at_once(model: Model, weights: Mapping[str, Tensor]) -> int:

@@ -1,4 +1,4 @@
-"""Do the weights follow from the noised sums alone? Everything after the noise is done again, by Adam's formula.
+"""Do the weights follow from the noised sums alone? Everything after the noise is done again, beside the training.
 
 If so, the weights are post-processing of what the Gaussian mechanism gave, whatever else the training
 looked at: no actual batch size, no un-noised sum is in them.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sandbox.training.checkpoint import put_back
 from sandbox.training.gate.check import Check, exact
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _APART = 1e-3
 
 
 class Replay:
-    """Moves a copy of the first weights as the plan says (Kingma and Ba 2015; the mean over the last steps).
+    """Moves a copy of the first weights as the plan says (sandbox.training.descent).
 
     With `taken_up`, from the state of a training that goes on after a crash.
     """
@@ -31,32 +30,21 @@ class Replay:
     def __init__(
         self, weights: Mapping[str, Tensor], plan: Plan, taken_up: Mapping[str, Tensor] | None = None
     ) -> None:
-        import torch
+        from sandbox.training.descent import Descent
 
-        self._plan, self._done, self._worst = plan, 0, 0.0
-        self._weights = {name: weight.detach().clone() for name, weight in weights.items()}
-        self._optimiser = torch.optim.Adam(list(self._weights.values()), lr=plan.learning_rate, fused=True)
-        self._first = plan.steps - int(plan.averaged * plan.steps)
-        self._means = {name: weight.clone() for name, weight in self._weights.items()}
-        self._averaged = 0
+        self._plan, self._worst = plan, 0.0
+        self._descent = Descent(weights, plan)
         if taken_up:
-            self._done, self._averaged = put_back(taken_up, self._weights, self._means, self._optimiser)
+            self._descent.take_up(taken_up)
 
     def note(self, step: Step) -> None:
-        self._compare(step.weights, self._weights)
+        self._compare(step.weights, self._descent.weights)
         batch = self._plan.units * self._plan.sampling_rate
-        for name, weight in self._weights.items():
-            weight.grad = (step.noised[name] / batch).to(weight.dtype)
-        self._optimiser.step()
-        self._done += 1
-        if self._done >= self._first:
-            self._averaged += 1
-            for name, mean in self._means.items():
-                mean += (self._weights[name] - mean) / self._averaged
+        self._descent.step({name: total / batch for name, total in step.noised.items()})
 
     def released(self, weights: Mapping[str, Tensor]) -> None:
         """What came of the training, to be compared too."""
-        self._compare(weights, self._means)
+        self._compare(weights, self._descent.means)
 
     def checks(self) -> list[Check]:
         return [
@@ -66,7 +54,7 @@ class Replay:
         ]
 
     def _compare(self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-        allowed = self._plan.learning_rate * _APART * (1 + self._done)
+        allowed = self._plan.learning_rate * _APART * (1 + self._descent.done)
         if found.keys() != expected.keys():
             self._worst = float("inf")
             return
