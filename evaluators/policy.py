@@ -74,6 +74,27 @@ class Monitoring(_Section):
         return self.checks_a_year * max(streams, 1) / self.alarms_a_year
 
 
+class Robustness(_Section):
+    """What may be lost where one input is missing, noisy or another: of AUC or accuracy, or of error more."""
+
+    fall: Limit = 0.10
+    level: Level = "Low"
+
+
+class Stability(_Section):
+    """The share of records for which a version may decide otherwise than the one before; of numbers, how far apart."""
+
+    change: Limit = 0.10
+    level: Level = "Medium"
+
+
+class Expected(_Section):
+    """On what share of waves the estimate without outcomes has to hold to be relied on; it aims at 95 %."""
+
+    held: Limit = 0.80
+    level: Level = "Medium"
+
+
 class Membership(_Section):
     """An attack on the training's records is held against what epsilon allows: there is no limit to choose."""
 
@@ -90,6 +111,9 @@ class Policy(_Section):
     relation_drift: Drift = Drift(distance=0.05)
     volume: Volume = Volume()
     monitoring: Monitoring = Monitoring()
+    robustness: Robustness = Robustness()
+    stability: Stability = Stability()
+    expected: Expected = Expected()
     membership: Membership = Membership()
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from evaluators import drift_rules, intervals, membership_rules
+from evaluators import drift_rules, intervals, membership_rules, model_rules
 from evaluators.axes import PAIR
 from evaluators.fairness import HEADLINES
 from evaluators.judgement import Judgement, Measured, Occasion, between, estimate_of, find
@@ -156,6 +156,9 @@ _RULES: dict[str, Callable[[Policy, Measured, Measured, Occasion], Iterator[Judg
     "outcome_drift": drift_rules.outcomes,
     "relation_drift": drift_rules.relation,
     "volume": drift_rules.volume,
+    "robustness": model_rules.robustness,
+    "stability": model_rules.stability,
+    "expected": model_rules.expected,
     "membership": membership_rules.broken_promise,
 }
 

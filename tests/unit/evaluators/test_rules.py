@@ -158,3 +158,64 @@ def test_columns_are_called_by_their_titles():
 
 def test_an_evaluator_without_a_rule_leads_to_no_finding():
     assert judge(Policy(), "somebody_elses", [m("auc", 0.1, 0.0, 0.2)], [], NOW) == []
+
+
+# --- the model itself ---
+
+
+def test_the_input_whose_loss_costs_most_is_named_once_for_a_model():
+    now = [
+        m("auc_fall_missing", 0.02, 0.01, 0.03, feature="age"),
+        m("auc_fall_missing", 0.21, 0.17, 0.25, feature="home_town"),
+        m("auc_fall_swap", 0.15, 0.05, 0.25, feature="ward"),
+        m("flips_missing", 0.4, 0.3, 0.5, feature="age"),
+    ]
+    found = one("robustness", now, at=FIRST)
+    assert (found.subject, found.verdict, found.value) == ("home_town", Verdict.BEYOND, 0.21)
+    assert "Where “home town” is missing, AUC falls by 0.210" in found.sentence
+    assert judge(Policy(), "robustness", now, [], NOW) == []  # it is the model's, not the wave's
+    doubt = one("robustness", [m("auc_fall_noise", 0.09, 0.05, 0.13, feature="age")], at=FIRST)
+    assert (doubt.verdict, doubt.level) == (Verdict.UNKNOWN, "Low")
+    surely = one("robustness", [m("auc_fall_noise", 0.01, 0.0, 0.02, feature="age")], at=FIRST)
+    assert surely.verdict is Verdict.WITHIN
+
+
+def test_bounds_on_what_one_of_many_inputs_costs_hold_for_all_of_them_at_once():
+    alone = [m("auc_fall_missing", 0.14, 0.105, 0.175, feature="age")]
+    many = alone + [m("auc_fall_missing", 0.0, -0.03, 0.03, feature=f"x{at}") for at in range(19)]
+    assert one("robustness", alone, at=FIRST).verdict is Verdict.BEYOND
+    assert one("robustness", many, at=FIRST).verdict is Verdict.UNKNOWN
+    assert (
+        "95 % interval 0.086 to 0.194" in one("robustness", many, at=FIRST).sentence
+    )  # 3.023 / 1.960 as wide
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [
+        ("binary", "version_flips", "decides otherwise than the one before for 14.0 % of records"),
+        ("regression", "version_shift", "lie 0.140 halves of the target's range apart"),
+    ],
+)
+def test_a_version_that_decides_otherwise_than_the_one_before_says_so_once(kind, name, words):
+    found = one("stability", [m(name, 0.14, 0.12, 0.16)], at=Occasion(kind, "2016-07"))
+    assert (found.verdict, found.level) == (Verdict.BEYOND, "Medium")
+    assert words in found.sentence
+    assert judge(Policy(), "stability", [m(name, 0.14, 0.12, 0.16)], [], Occasion(kind, "w2", "w1")) == []
+    assert judge(Policy(), "stability", [m(name, None, status="no earlier version")], [], FIRST) == []
+
+
+@pytest.mark.parametrize(
+    ("held", "verdict"),
+    [
+        ((0.25, 0.09, 0.49, 20), Verdict.BEYOND),
+        ((0.95, 0.85, 0.99, 52), Verdict.WITHIN),
+        ((1.0, 0.40, 1.0, 4), Verdict.UNKNOWN),
+    ],
+)
+def test_an_estimate_without_outcomes_that_seldom_came_true_is_not_to_be_relied_on(held, verdict):
+    value, low, high, n = held
+    now = [m("expected_auc", 0.8, 0.7, 0.9), m("expected_auc_held", value, low, high, n=n)]
+    found = one("expected", now)
+    assert (found.subject, found.verdict) == ("expected_auc", verdict)
+    assert f"came true on {round(value * n)} of {n} waves" in found.sentence
