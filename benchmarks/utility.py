@@ -7,9 +7,9 @@ held out, once a seed, and each model learns from the rest. Nothing is tuned: re
 A figure is the mean over seeds with its standard error.
 
 Without privacy: logistic regression (or ridge) on raw features, the same on 16 bins, gradient boosting, and
-the twin: what `gam` would learn from the same vectors without noise. Private, beside our recipes: DP-EBM, where
-`interpret` is installed, and DP-SGD as tutorials have it (Opacus, logistic regression on raw features, SGD
-at 0.1, 20 epochs of batches of 512, clip 1). These two do not know units: they get one row of each.
+the twin: what `gam` would learn from the same vectors without noise. Private, beside our recipes: interpret's
+DP-EBM, where `interpret` is installed, and DP-SGD as tutorials have it (Opacus, logistic regression on raw features,
+SGD at 0.1, 20 epochs of batches of 512, clip 1). These two do not know units: they get one row of each.
 
 Goals, for each yes-or-no task at epsilon 1: `gam` at least as good (AUC) as logistic regression without
 privacy on raw features, and within 0.01 of its own twin.
@@ -265,7 +265,7 @@ def private(question: Question) -> dict[str, Any]:
         found["tutorial DP-SGD"] = tutorial
     tables = question.inputs.kind == "binary" and not question.inputs.arrays and not question.inputs.texts
     if tables and importlib.util.find_spec("interpret"):
-        found["DP-EBM"] = dp_ebm
+        found["interpret's DP-EBM"] = dp_ebm
     return found
 
 

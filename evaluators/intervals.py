@@ -219,11 +219,9 @@ def distance(gaps: Array, noise: Array, errors: Array, n: int, level: float = LE
 
 def _root(function: Callable[[float], float], left: float, right: float) -> float:
     """Where it crosses 0 between these places, at which its signs differ. By bisection: scipy's would load all of
-    scipy.optimize."""
+    scipy.optimize. To 1e-13, or that part of a place above 1: numbers in the thousands lie further apart."""
     rises = function(right) > 0
-    while right - left > 1e-13 * max(
-        1.0, abs(right)
-    ):  # numbers in the thousands lie further apart than 1e-13
+    while right - left > 1e-13 * max(1.0, abs(right)):
         middle = (left + right) / 2
         if (function(middle) > 0) == rises:
             right = middle

@@ -89,6 +89,8 @@ class Tables:
         leaf_of_group = np.zeros(len(held), np.int64)
         leaf_of_group[cuts + 1] = 1
         leaf_of_group = leaf_of_group.cumsum()
+        if term >= self._plan.ordered:  # categories have no neighbours
+            leaf_of_group = rng.permutation(leaf_of_group)
         people = np.bincount(leaf_of_group, held, self._plan.leaves).astype(np.float64)
         return Split(term, int(self._starts[term]), leaf_of_group[group_of], people)
 

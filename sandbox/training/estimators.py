@@ -26,9 +26,10 @@ from sklearn.utils.validation import (
 from sandbox.catalogue import vectors
 from sandbox.catalogue.encoding import Encoding
 from sandbox.catalogue.inputs import Inputs
+from sandbox.errors import Refused
 from sandbox.records import Json
 from sandbox.submissions.manifest import Wishes
-from sandbox.training import fitting
+from sandbox.training import by_interpret, fitting
 from sandbox.training.fitting import Arrays, Asked
 
 if TYPE_CHECKING:
@@ -107,6 +108,24 @@ class _Private(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             raise ValueError("bounds must be finite numbers, each low below its high.")
         return {"numbers": vectors.scaled(X, low, high).astype(np.float32)}
 
+    def _shown(self) -> list[by_interpret.Shown]:
+        """The columns of a fitted `ebm`."""
+        check_is_fitted(self, "fitted_")
+        terms = self.fitted_.plan.terms
+        if not terms:
+            raise Refused(f"interpret can show ebm, and this is {self.recipe}.")
+        (weight,) = (weight for weight in self.fitted_.graph.weights if weight.trainable)
+        table = self.fitted_.graph.values[weight.name].reshape(-1).astype(np.float64)
+        tables = np.split(table, np.cumsum(terms)[:-1])
+        if self.schema is not None:
+            return by_interpret.of_card(self._encoding(), tables)
+        names = getattr(self, "feature_names_in_", [f"x{at}" for at in range(len(terms))])
+        low, high = (np.broadcast_to(np.asarray(bound, np.float64), len(terms)) for bound in self.bounds)
+        return [
+            by_interpret.of_number(str(name), (float(a), float(b)), "linear", one)
+            for name, a, b, one in zip(names, low, high, tables, strict=True)
+        ]
+
     def _answers(self, records: Records) -> NDArray[np.float32]:
         check_is_fitted(self, "fitted_")
         return self.fitted_.answers(self._features(records))
@@ -150,6 +169,14 @@ class PrivateClassifier(ClassifierMixin, _Private):  # type: ignore[misc]
         raised = np.exp(logits - logits.max(1, keepdims=True))
         shares: NDArray[np.float64] = raised / raised.sum(1, keepdims=True)
         return shares
+
+    def as_interpret(self) -> Any:
+        """A fitted `ebm` as interpret's own model, for its charts: `model.as_interpret().explain_global()`.
+
+        It takes a card's columns by name: dates as days since 1970, booleans as 0 or 1. Raises Refused unless the
+        extra `ebm` is installed.
+        """
+        return by_interpret.classifier(self._shown(), self.classes_)
 
     def predict(self, X: Records) -> NDArray[Any]:
         """The likeliest class of each record."""
@@ -199,6 +226,13 @@ class PrivateRegressor(RegressorMixin, _Private):  # type: ignore[misc]
             inputs = Inputs("regression", 1, numbers=features["numbers"].shape[1])
         self._learn(X, features, inputs, target, groups)
         return self
+
+    def as_interpret(self) -> Any:
+        """As that of `PrivateClassifier`; its numbers are on the target's own scale."""
+        bounds = self.target_bounds
+        if self.schema is not None:
+            bounds = self.schema.columns[self._encoding().task.target].bounds
+        return by_interpret.regressor(self._shown(), bounds)
 
     def predict(self, X: Records) -> NDArray[np.float64]:
         """One number a record, on the target's own scale."""
