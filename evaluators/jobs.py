@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.catalogue import evaluators_for
 from evaluators.counting import EVERYDAY, builder_of
 from evaluators.harness import JOB, arguments_of, evaluate_pair, job_key, pairs_due
 from evaluators.policy import load_policy
-from evaluators.tallies import Tallies, row_groups, unchanged
+from evaluators.tallies import Tallies, row_groups
 from sandbox.jobs.kinds import Kind
 from sandbox.records import Json, ModelVersion, Wave
 from sandbox.roles import Role
@@ -37,7 +38,7 @@ def _plan(box: Sandbox, arguments: Json) -> list[Json]:
     wave = box.store.get(Wave, arguments["wave"])
     if wave.rows < 2 * SHARD_ROWS:
         return []
-    groups = [group for group, _ in row_groups(unchanged(wave))]
+    groups = list(row_groups(Path(wave.path)))
     shards = min(wave.rows // SHARD_ROWS, len(groups))
     return [{**arguments, "groups": groups[number::shards]} for number in range(shards)]
 

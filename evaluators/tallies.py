@@ -8,9 +8,10 @@ by its version and by its source, so that a kept tally is never of other code.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from evaluators import scoring
@@ -31,6 +32,8 @@ Load = Callable[[Settings, ModelVersion], Scorer]
 
 KEPT_ROWS = 10_000
 """Row groups of fewer records on average are counted together: they cost less to count than to keep."""
+
+_SETTLED_SECONDS = 2.0
 
 
 class Trouble(NDLError):
@@ -70,13 +73,12 @@ class Tallies:
         if left := [b for b, made in found.items() if made is None]:
             path = unchanged(wave)
             # one at a time: two tallies are in memory, however long the wave
-            for group, digest in row_groups(path):
-                made = self._part(work, path, group, digest, left)
+            for group in row_groups(path):
+                made = self._part(work, path, group, left)
                 found |= {b: _sum(found[b], made[b]) for b in left}
             if found[left[0]] is None:
                 found |= self._counted(work, path, None, wave.digest, left)
-            for builder in left:
-                self._keep(whole + work.of(builder), found[builder])
+            self._keep({whole + work.of(builder): found[builder] for builder in left})
         return [made for made in found.values() if made is not None]
 
     def examined(
@@ -94,7 +96,7 @@ class Tallies:
             raise
         except Exception as error:
             return error
-        self._keep(key, made)
+        self._keep({key: made})
         return made
 
     def count_ahead(
@@ -107,25 +109,25 @@ class Tallies:
         """Counts and keeps these row groups of a wave, so that whoever wants the whole finds them."""
         work = self._work(version, wave)
         path, wanted = unchanged(wave), set(groups)
-        for group, digest in row_groups(path):
+        for group in row_groups(path):
             if group in wanted:
-                self._part(work, path, group, digest, builders)
+                self._part(work, path, group, builders)
 
     def _work(self, version: ModelVersion, wave: Wave) -> _Work:
         encoding = self.encoding(version.dataset, version.task)
         return _Work(version, wave, encoding, version_before(self._store, version))
 
     def _part(
-        self, work: _Work, path: Path, group: int, digest: str, builders: Sequence[Builder]
+        self, work: _Work, path: Path, group: int, builders: Sequence[Builder]
     ) -> dict[Builder, Tally | Exception]:
+        digest = _remembered(group_digest, path, group)
         model = "|".join(_model_parts(work.version, work.encoding))
         keys = {b: f"part|{work.of(b)}|{model}|{digest}" for b in builders}
         found: dict[Builder, Tally | Exception] = {
             b: kept for b in builders if (kept := self._kept(keys[b])) is not None
         }
         made = self._counted(work, path, [group], digest, [b for b in builders if b not in found])
-        for builder, tally in made.items():
-            self._keep(keys[builder], tally)
+        self._keep({keys[builder]: tally for builder, tally in made.items()})
         return found | made
 
     def _counted(
@@ -158,10 +160,11 @@ class Tallies:
             content = view.tally(key)
         return None if content is None else Tally.from_bytes(content)
 
-    def _keep(self, key: str, made: Tally | Exception | None) -> None:
-        if isinstance(made, Tally):
-            with self._store.transaction() as tx:
-                tx.put_tally(key, made.to_bytes())
+    def _keep(self, made: Mapping[str, Tally | Exception | None]) -> None:
+        contents = {key: tally.to_bytes() for key, tally in made.items() if isinstance(tally, Tally)}
+        with self._store.transaction() as tx:  # others wait for its end: nothing is worked out in it
+            for key, content in contents.items():
+                tx.put_tally(key, content)
 
     def _encoding(self, dataset: str, task: str) -> Encoding:
         from sandbox.catalogue.intake import card_of
@@ -206,24 +209,29 @@ def _model_parts(version: ModelVersion, encoding: Encoding) -> tuple[str, ...]:
     return version.digest, version.task, encoding.card.digest
 
 
-def row_groups(path: Path) -> Iterator[tuple[int, str]]:
-    """Each row group's number and sha256: of its bytes in the file, its length and the file's schema. None where
-    there are fewer than two, or where they hold too few records on average to be worth keeping."""
+def row_groups(path: Path) -> range:
+    """The row groups that are counted and kept one by one: none where there are fewer than two, or where they hold
+    too few records on average to be worth it."""
+    import pyarrow.parquet as pq
+
+    about = pq.read_metadata(path)
+    worth_it = about.num_row_groups > 1 and about.num_rows >= KEPT_ROWS * about.num_row_groups
+    return range(about.num_row_groups if worth_it else 0)
+
+
+def group_digest(path: Path, group: int) -> str:
+    """The sha256 of a row group's bytes in the file, its length and the file's schema."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file, path.open("rb") as raw:
-        about, schema = file.metadata, str(file.schema_arrow).encode()
-        if about.num_row_groups < 2 or about.num_rows < KEPT_ROWS * about.num_row_groups:
-            return
-        for number in range(about.num_row_groups):
-            group = about.row_group(number)
-            digest = hashlib.sha256(schema + b"|%d|" % group.num_rows)
-            for column in range(group.num_columns):
-                chunk = group.column(column)
-                raw.seek(min(o for o in (chunk.dictionary_page_offset, chunk.data_page_offset) if o))
-                digest.update(f"{chunk.path_in_schema} {chunk.compression}".encode())
-                digest.update(raw.read(chunk.total_compressed_size))
-            yield number, digest.hexdigest()
+        about, schema = file.metadata.row_group(group), str(file.schema_arrow).encode()
+        digest = hashlib.sha256(schema + b"|%d|" % about.num_rows)
+        for column in range(about.num_columns):
+            chunk = about.column(column)
+            raw.seek(min(o for o in (chunk.dictionary_page_offset, chunk.data_page_offset) if o))
+            digest.update(f"{chunk.path_in_schema} {chunk.compression}".encode())
+            digest.update(raw.read(chunk.total_compressed_size))
+    return digest.hexdigest()
 
 
 def unchanged(wave: Wave) -> Path:
@@ -233,6 +241,20 @@ def unchanged(wave: Wave) -> Path:
     path = Path(wave.path)
     if not path.is_file():
         raise Trouble(f"The file of the wave {wave.id} is gone. Restore it from a backup.")
-    if sha256_of(path) != wave.digest:
+    if _remembered(sha256_of, path) != wave.digest:
         raise Trouble(f"The file of the wave {wave.id} is not the one that was accepted. Restore it.")
     return path
+
+
+def _remembered(digest: Callable[..., str], path: Path, *of: int) -> str:
+    """A digest of a file, worked out once while the file stays as it is: each of a wave's shards asks for it. Not of
+    a file that has only just changed: another change might leave it with the same time."""
+    now = path.stat()
+    stands = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    settled = time.time() - max(now.st_mtime, now.st_ctime) > _SETTLED_SECONDS
+    return _known(digest, stands, path, *of) if settled else digest(path, *of)
+
+
+@lru_cache(maxsize=4096)
+def _known(digest: Callable[..., str], _stands: tuple[int, ...], path: Path, *of: int) -> str:
+    return digest(path, *of)

@@ -11,6 +11,7 @@ import pytest
 from evaluators import scoring, tallies
 from evaluators.counting import EVERYDAY, Builder
 from evaluators.tallies import Tallies
+from sandbox.catalogue import document
 
 
 @pytest.fixture
@@ -104,11 +105,33 @@ def test_a_wave_that_is_not_what_was_accepted_is_trouble(world, store, settings,
         Tallies(store, settings, lambda *_: scorer).of(model, wave)
 
 
+def test_a_settled_file_is_looked_through_once_and_again_when_it_was_touched(world, people, monkeypatch):
+    wave = world.wave("w1", people(300))
+    path, real, read = Path(wave.path), document.sha256_of, []
+
+    def sha256_of(path):
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(document, "sha256_of", sha256_of)
+    tallies.unchanged(wave)
+    tallies.unchanged(wave)
+    assert len(read) == 2  # of a file that has just come nothing is remembered
+    monkeypatch.setattr(tallies, "_SETTLED_SECONDS", -1.0)
+    for _ in range(3):
+        tallies.unchanged(wave)
+    assert len(read) == 3
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(tallies.Trouble, match="not the one that was accepted"):
+        tallies.unchanged(wave)
+
+
 def test_the_digest_of_a_row_group_is_of_its_records(tmp_path, people, monkeypatch):
     monkeypatch.setattr(tallies, "KEPT_ROWS", 1)
     table, digests = people(1000), {}
     for name, part in (("a", table), ("b", table.slice(0, 750)), ("c", people(1000, seed=2))):
         pq.write_table(part, tmp_path / name, row_group_size=250)
-        digests[name] = [digest for _, digest in tallies.row_groups(tmp_path / name)]
+        file = tmp_path / name
+        digests[name] = [tallies.group_digest(file, group) for group in tallies.row_groups(file)]
     assert digests["a"][:3] == digests["b"]
     assert len({*digests["a"], *digests["c"]}) == 8
