@@ -33,9 +33,8 @@ def joined(now: Cases, reference: Cases, ordered: bool, ends: int) -> tuple[Case
 
 def moved(now: Cases, reference: Cases, rng: np.random.Generator) -> tuple[Estimate, float]:
     """The distance of two histograms on the same bins, and its p-value."""
-    dense, before = _dense(now, reference)
-    p = chi_square(dense.counts, before.counts, dependence.of_shares(dense, before))
-    return distance(now.counts, reference.counts, rng, dependence.of_shares(now, reference)), p
+    held = dependence.of_shares(now, reference)
+    return distance(now.counts, reference.counts, rng, held), chi_square(now, reference)
 
 
 def distance(
@@ -53,14 +52,11 @@ def distance(
     return intervals.distance((p - q) / 2, noise / 2, errors / 2, n)
 
 
-def chi_square(now: Array, reference: Array, held: Dependence = INDEPENDENT) -> float:
+def chi_square(now: Cases, reference: Cases) -> float:
     """The p-value of a two-sample chi-square test; sparse bins are joined, 1.0 when one bin is left."""
-    both = now + reference
-    sparse = both < SPARSE
-    table = np.stack([now[~sparse], reference[~sparse]]).astype(float)
-    rest = np.array([[now[sparse].sum()], [reference[sparse].sum()]], float)
-    if rest.sum():
-        table = np.concatenate([table, rest], axis=1)
+    now, reference = _dense(now, reference)
+    held, table = dependence.of_shares(now, reference), np.stack([now.counts, reference.counts])
+    table = table[:, table.any(axis=0)]
     if table.shape[1] < 2:
         return 1.0
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()

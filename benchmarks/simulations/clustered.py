@@ -162,9 +162,9 @@ def _alarms(crowd: Crowd, number: bool, rng: np.random.Generator) -> tuple[bool,
         for at in range(WAVES + 1 - scale):
             now = _cases(*(part[at + scale] - part[at] for part in summed))
             sides = joined(now, before, number, 0)
-            if chi_square(*(side.counts for side in sides)) * len(SCALES) < LIMIT:
+            if chi_square(*(Cases.plain(side.counts) for side in sides)) * len(SCALES) < LIMIT:
                 naive = True  # only then can the other be as small
-                if moved(*sides, rng)[1] * len(SCALES) < LIMIT:
+                if chi_square(*sides) * len(SCALES) < LIMIT:
                     return True, True
     return False, naive
 

@@ -96,11 +96,9 @@ def look(world: World | Crowd, names: list[str], repeats: int, seed: int) -> lis
 
 def _both_looks(number: int, repeats: int, again: int) -> list[Row]:
     world = _settings()[number]
-    rows = []
-    for row in look(world, list(world.figures), repeats, 20261128):
-        if again and row.covered < AGAIN_BELOW:
-            name = row.setting.removesuffix(f" {world.name}")
-            rows += look(world, [name], repeats * again, 20261129)
-        else:
-            rows.append(row)
-    return rows
+    rows = {row.setting: row for row in look(world, list(world.figures), repeats, 20261128)}
+    doubtful = [setting for setting, row in rows.items() if again and row.covered < AGAIN_BELOW]
+    names = [setting.removesuffix(f" {world.name}") for setting in doubtful]
+    if names:
+        rows |= {row.setting: row for row in look(world, names, repeats * again, 20261129)}
+    return list(rows.values())

@@ -79,7 +79,7 @@ def _alarms(
     for scale in SCALES:
         together = summed[scale:] - summed[:-scale] if scale <= waves else np.empty((0, now.shape[1]))
         test: Test = (
-            chi_square
+            _exact
             if not sigma
             else partial(noisy_chi_square, sigma=sigma * scale**0.5, reference_sigma=sigma)
         )
@@ -104,6 +104,10 @@ def _rough(now: Any, reference: Any, sigma: float, other: float) -> Any:
 def _on_tenths(now: Any, reference: Any) -> tuple[Any, Any]:
     sides = [joined(Cases.plain(wave), Cases.plain(reference), True, 0) for wave in now]
     return np.stack([wave.counts for wave, _ in sides]), sides[0][1].counts
+
+
+def _exact(now: Any, reference: Any) -> float:
+    return chi_square(Cases.plain(now), Cases.plain(reference))
 
 
 def _normal(shift: float) -> Any:

@@ -185,7 +185,7 @@ def test_the_two_sample_test_equals_scipys():
 
     now, before = np.array([120, 80, 60, 40]), np.array([900, 700, 610, 300])
     expected = chi2_contingency(np.stack([now, before]), correction=False).pvalue
-    assert two_waves.chi_square(now, before) == pytest.approx(expected)
+    assert two_waves.chi_square(Cases.plain(now), Cases.plain(before)) == pytest.approx(expected)
 
 
 def multiclass():
