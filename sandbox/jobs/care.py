@@ -1,4 +1,4 @@
-"""Who sees to the dead, and to what waits? Every worker and scheduler, every second or two.
+"""Who sees to the dead, and to what waits? Every worker and scheduler, twice a second.
 
 It looks for workers that died and frees what they held, and makes sure that the engine knows of every job
 that waits. All of that may be done by several at once, or be cut off anywhere.

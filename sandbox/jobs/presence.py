@@ -3,7 +3,8 @@
 A process of this machine is dead when its process is gone, which shows at once. One of another machine is
 dead when its last beat is SILENT_SECONDS old by the database's clock, the only one that all agree on, and
 has not moved while somebody looked on for LOOKED_SECONDS: so nobody dies of a clock that was changed, nor of
-the database having been away.
+the database having been away. One of this machine that is there and yet silent has STUCK_SECONDS: a busy machine
+is slow for whoever would look, too.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from sandbox.lifecycle import JobState
 from sandbox.records import Job, Worker
 from sandbox.storage import Store, Transaction, tables
 
-BEAT_SECONDS = 2.0
-SILENT_SECONDS = 6.0
-LOOK_SECONDS, LOOKED_SECONDS, PAUSE_SECONDS = 1.0, 3.0, 5.0
+BEAT_SECONDS = 1.0
+SILENT_SECONDS, STUCK_SECONDS = 5.0, 20.0
+LOOK_SECONDS, LOOKED_SECONDS, PAUSE_SECONDS = 0.5, 3.0, 5.0
 _WORKERS, _JOBS = tables.OF_RECORD[Worker], tables.OF_RECORD[Job]
 
 
@@ -131,7 +132,7 @@ class Watch:
         self._looked = float("-inf")
 
     def dead(self, workers: Iterable[Worker], now: float, database_now: datetime) -> list[Worker]:
-        """Looked at every second or so; `now` is a clock of this process that never jumps. After a
+        """Looked at twice a second or so; `now` is a clock of this process that never jumps. After a
         longer pause (the database was away, this machine slept) it begins to look anew."""
         if now - self._looked > PAUSE_SECONDS:
             self._seen = {}
@@ -142,7 +143,8 @@ class Watch:
             beat, since = before.get(worker.id, (worker.beat, now))
             self._seen[worker.id] = (beat, since) if beat == worker.beat else (worker.beat, now)
             looked = now - self._seen[worker.id][1] >= LOOKED_SECONDS
-            old = database_now - worker.beat_at >= timedelta(seconds=SILENT_SECONDS)
+            silent = STUCK_SECONDS if worker.machine == this_machine() else SILENT_SECONDS
+            old = database_now - worker.beat_at >= timedelta(seconds=silent)
             # a beat from the future was written before the database's clock was put back
             if is_gone(worker) or (looked and (old or worker.beat_at > database_now)):
                 found.append(worker)

@@ -47,7 +47,7 @@ def keep_schedule(
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Ticks at once, and then as the schedules say, until `stop` is set. A tick when nothing at all has changed
-    since the last one costs one question. `meanwhile` is called every second."""
+    since the last one costs one question. `meanwhile` is called twice a second."""
     regular = scheduled(box, kinds)
     seen: dict[str, int] = {}
     due, last = regular, box.store.clock()

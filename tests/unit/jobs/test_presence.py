@@ -45,7 +45,14 @@ def store(tmp_path):
 
 def test_a_worker_of_another_machine_is_dead_when_it_has_been_silent_for_long_enough():
     watch = Watch()
-    assert [dead(watch, [worker()], now) for now in (0, 2, 4, 5.9, 6)] == [False] * 4 + [True]
+    assert [dead(watch, [worker()], now) for now in (0, 2, 4, 4.9, 5)] == [False] * 4 + [True]
+
+
+def test_a_worker_of_this_machine_that_is_only_slow_has_longer():
+    here = worker(machine=this_machine(), process=process_mark(os.getpid()))
+    watch = Watch()
+    looks = [dead(watch, [here], now) for now in (0, 4, 8, 12, 16, 19.9, 20)]
+    assert looks == [False] * 6 + [True]
 
 
 def test_an_observer_that_has_just_begun_looks_on_for_a_while_first():
