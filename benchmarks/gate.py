@@ -25,6 +25,7 @@ GOAL_SECONDS = 60.0
 SETTINGS: dict[str, dict[str, Any]] = {
     "logistic, 300 units, 20 steps": {"recipe": "logistic", "units": 300, "rate": 0.2, "steps": 20},
     "gam, 12,000 units, all, 120 steps": {"recipe": "gam", "units": 12_000, "rate": 1.0, "steps": 120},
+    "ebm, 12,000 units, all, 1,000 steps": {"recipe": "ebm", "units": 12_000, "rate": 1.0, "steps": 1_000},
     "MLP 16, 3,000 units, 60 steps": {
         "recipe": "mlp",
         "hidden": [16],
@@ -74,7 +75,7 @@ def measured(name: str, recipe: str, units: int, rate: float, steps: int, **more
     from sandbox.submissions import recipes
     from sandbox.submissions.export.exporter import export
     from sandbox.submissions.graph.lift import Model
-    from sandbox.training import loop
+    from sandbox.training import boosting, loop
     from sandbox.training.gate.check import Check, limit
     from sandbox.training.gate.gate import Gate, Judgement
     from sandbox.training.plan import Plan
@@ -86,7 +87,8 @@ def measured(name: str, recipe: str, units: int, rate: float, steps: int, **more
     features = {"numbers": torch.rand(units, 8) * 2 - 1}
     target, codes = (features["numbers"][:, 0] > 0).long(), np.arange(units)
     noise = accounting.noise_for(1.0, 1e-6, rate, steps)
-    plan = Plan(1.0, 1e-6, units, 1, rate, steps, 1.0, 0.05, "binary", 0.5, noise)
+    tables = {"terms": [8] * 8, "ordered": 8, "leaves": 3} if recipe == "ebm" else {}
+    plan = Plan(1.0, 1e-6, units, 1, rate, steps, 1.0, 0.05, "binary", 0.5, noise, **tables)
     event = accounting.dp_sgd_event(noise, rate, steps)
     given = model, features, target, UnitRows(codes, 1), plan
 
@@ -98,12 +100,13 @@ def measured(name: str, recipe: str, units: int, rate: float, steps: int, **more
     gated()  # once, so that nothing is compiled or loaded on the clock
     without = _seconds(lambda: loop.fit(*given, Randomness.of_the_system()))[1]
     judged, took = _seconds(gated)
-    right = loop.noised
-    loop.noised = lambda total, deviation, *more: right(total, deviation / 1.05, *more)
+    learns: Any = boosting if recipe == "ebm" else loop
+    right = learns.noised
+    learns.noised = lambda total, deviation, *more: right(total, deviation / 1.05, *more)
     try:
         checks: list[Check] = list(gated().checks)
     finally:
-        loop.noised = right
+        learns.noised = right
     digits = max(limit(check, checks) - check.log10_p for check in checks)
     return Row(name, without, took, bool(judged.failed), digits)
 

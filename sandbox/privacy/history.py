@@ -83,7 +83,7 @@ def mechanism_of(event: Json) -> Mechanism:
         }:
             rate = step["sampling_probability"]
             if inner["event"] == "Gaussian":
-                name = "Gaussian release" if rate == 1 and steps == 1 else "DP-SGD"
+                name = "DP-SGD" if rate < 1 else "Gaussian release" if steps == 1 else "Gaussian releases"
                 return Mechanism(name, inner["noise_multiplier"], rate, steps)
         case {"event": "RepeatAndSelect", "mean": mean, "of": inner}:
             once = mechanism_of(inner)

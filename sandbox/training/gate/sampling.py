@@ -37,6 +37,14 @@ class Draws:
         if len(drawn) and not 0 <= drawn.min() <= drawn.max() < self._units:
             self._strange = True
             return
+        if (
+            self._rate >= 1
+        ):  # nothing but who is missing matters, and a look at a million people takes its time
+            there = np.zeros(self._units, bool)
+            there[drawn] = True
+            self._sizes.append(int(there.sum()))
+            self._twice |= len(drawn) > self._sizes[-1]
+            return
         self._shared.append(int(np.count_nonzero(self._last_drawn[drawn] == step - 1)) if step else 0)
         self._last_drawn[drawn] = step
         np.add.at(self._times, drawn[drawn < len(self._times)], 1)
