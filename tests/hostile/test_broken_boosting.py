@@ -219,6 +219,9 @@ def test_weights_moved_by_more_than_the_noised_sums_are_kept_back(usual):
         return {name: w + 0.05 * usual.target.double().mean().float() for name, w in weights.items()}
 
     assert failed(usual.run(change=peeked)) == {"weights by replay"}
+    nothing = {"table.weight": torch.full((25, 1), math.nan)}
+    for instead in (nothing, {}):
+        assert failed(usual.run(change=lambda _, w=instead: w)) == {"weights by replay"}
 
 
 def test_people_left_out_of_a_step_are_kept_back(usual, monkeypatch):
