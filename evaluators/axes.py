@@ -7,7 +7,7 @@ axes (1,024 into 256 into 16), so the coarse ones are of the same family.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -158,6 +158,7 @@ def distance_values(bins: int) -> NDArray[np.float64]:
     return values
 
 
+@lru_cache(maxsize=1024)
 def column_axis(name: str, column: Column) -> Axis:
     """The axis of an input column. `missing` is always its last position, `unknown` a category's before."""
     if column.kind == "category":
@@ -193,6 +194,7 @@ def category_positions(codes: NDArray[np.int64], listed: int) -> Positions:
     return np.array([listed + 1, listed, *range(listed)], np.int64)[codes]
 
 
+@lru_cache(maxsize=1024)
 def group_axis(name: str, column: Column) -> Axis:
     """The axis of a subgroup column: only the positions the card allows."""
     listed = column_axis(name, column).labels
@@ -215,6 +217,7 @@ def pairs(card: Card) -> tuple[tuple[str, str], ...]:
     return tuple((a, b) for a, b in combinations(sizes, 2) if sizes[a] * sizes[b] <= MOST_PAIR_GROUPS)
 
 
+@lru_cache(maxsize=1024)
 def pair_axis(first: Axis, second: Axis) -> Axis:
     """One axis `a & b` with a label `x & y` for each combination, the second running faster."""
     labels = tuple(f"{x}{PAIR}{y}" for x in first.labels for y in second.labels)

@@ -308,5 +308,6 @@ def _at_scores(positions: Array, bins: int) -> Places:
     return [(axes.score_axis(bins), axes.coarser(positions, bins))]
 
 
+@cache
 def _uniform_axis(name: str, low: float, high: float, bins: int) -> Axis:
     return Axis(name, tuple(f"{low + (high - low) * i / bins:.6g}" for i in range(bins)))

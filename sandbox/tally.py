@@ -66,7 +66,9 @@ class Table:
             raise ValueError("a table has at least one axis")
         size = math.prod(shape)
         if weights is None:
-            return cls(tuple(axes), np.bincount(flat, minlength=size).reshape(shape).astype(np.int64))
+            return cls(
+                tuple(axes), np.bincount(flat, minlength=size).reshape(shape).astype(np.int64, copy=False)
+            )
         if weights.dtype.kind != "i" or (weights.size and weights.min() < 0):
             raise ValueError("weights are whole numbers of at least 0")
         if float(weights.sum(dtype=np.float64)) >= EXACT:
