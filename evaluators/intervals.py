@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 LEVEL = 0.95
 _MOST_ODDS = 700.0  # exp of more than 709 is no double
+_HALVINGS = 50  # of an interval from 0 to 1, to 1e-15
 _EDGE = 1e-9  # an AUC of exactly 1 (or 0) is itself a root; the bound we want lies before it
 
 
@@ -219,9 +220,9 @@ def distance(gaps: Array, noise: Array, errors: Array, n: int, level: float = LE
 
 def _root(function: Callable[[float], float], left: float, right: float) -> float:
     """Where it crosses 0 between these places, at which its signs differ. By bisection: scipy's would load all of
-    scipy.optimize. To 1e-13, or that part of a place above 1: numbers in the thousands lie further apart."""
+    scipy.optimize."""
     rises = function(right) > 0
-    while right - left > 1e-13 * max(1.0, abs(right)):
+    for _ in range(_HALVINGS):
         middle = (left + right) / 2
         if (function(middle) > 0) == rises:
             right = middle
