@@ -73,11 +73,11 @@ def count_batches(
     `key` is of the records: what random numbers depend on.
     """
     counters = [_Counter(builder, rows, key, before) for builder in builders]
-    sampled = any(builder.sample for builder in builders)
+    most = max((builder.share(rows) for builder in builders if builder.sample), default=0.0)
     for number, batch in enumerate(batches):
-        luck = stream(key, number).random(len(batch.said)) if sampled else np.empty(0)
+        part = _sampled(batch, stream(key, number), most) if most else None
         for counter in counters:
-            counter.add(batch, luck)
+            counter.add(batch, part)
         del batch  # before the next one is made
     return [counter.result() for counter in counters]
 
@@ -93,11 +93,11 @@ class _Counter:
         self._waiting: list[_Part] = []
         self._counted = 0
 
-    def add(self, batch: Batch, luck: NDArray[np.float64]) -> None:
-        if not self._builder.sample:
+    def add(self, batch: Batch, part: _Part | None) -> None:
+        if part is None or not self._builder.sample:
             self._count(batch)
             return
-        self._waiting.append(_sampled(batch, luck < self._share))
+        self._waiting.append(part)
         if len(self._waiting) == _AT_ONCE:
             self._count_waiting()
 
@@ -108,7 +108,7 @@ class _Counter:
         return self._made
 
     def _count_waiting(self) -> None:
-        self._count(_joined(self._waiting))
+        self._count(_joined(self._waiting, self._share))
         self._waiting = []
 
     def _count(self, batch: Batch) -> None:
@@ -129,26 +129,30 @@ class _Counter:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some records of a batch, what the model said of them, and the seconds of the whole batch."""
+    """Some records of a batch, by the luck of each, what the model said of them, and the seconds of the whole batch."""
 
     table: pa.Table
     said: NDArray[Any]
+    luck: NDArray[np.float64]
     seconds: float
     encoding: Encoding
     scorer: Scorer | None
 
 
-def _sampled(batch: Batch, wanted: NDArray[np.bool_]) -> _Part:
-    """These records."""
-    rows = np.flatnonzero(wanted)
+def _sampled(batch: Batch, rng: np.random.Generator, share: float) -> _Part:
+    """This share of the records: of any builder's sample the others' are parts, so that all take from one."""
+    luck = rng.random(len(batch.said))
+    rows = np.flatnonzero(luck < share)
     table, said = batch.table.take(vectors.arrow(rows)), batch.said[rows]
-    return _Part(table, said, batch.seconds, batch.encoding, batch.scorer)
+    return _Part(table, said, luck[rows], batch.seconds, batch.encoding, batch.scorer)
 
 
-def _joined(some: Sequence[_Part]) -> Batch:
-    table, encoding = pa.concat_tables([part.table for part in some]), some[0].encoding
+def _joined(some: Sequence[_Part], share: float) -> Batch:
+    rows = np.flatnonzero(np.concatenate([part.luck for part in some]) < share)
+    table = pa.concat_tables([part.table for part in some]).take(vectors.arrow(rows))
+    encoding = some[0].encoding
     features = encoding.features(table) if table.num_rows else {}
-    said = np.concatenate([part.said for part in some])
+    said = np.concatenate([part.said for part in some])[rows]
     batch = scoring.batch_of(table, encoding, said, features, some[0].scorer)
     return replace(batch, seconds=sum(part.seconds for part in some))
 

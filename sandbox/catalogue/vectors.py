@@ -52,14 +52,12 @@ def numeric(values: pa.ChunkedArray, kind: str) -> Floats:
 
 
 def numbers(values: pa.ChunkedArray) -> Floats:
-    """Numbers as floats; NaN where missing."""
+    """Numbers as floats, not to be written to; NaN where missing."""
     column = plain(values)
     if pt.is_null(column.type):
         return np.full(len(column), np.nan)
     made = _values(pc.cast(column, pa.float64(), safe=False), np.float64)
-    if column.null_count:
-        made[absent(column)] = np.nan
-    return made
+    return np.where(absent(column), np.nan, made) if column.null_count else made
 
 
 def truths(values: pa.ChunkedArray) -> Floats:
@@ -199,11 +197,11 @@ def unscaled(values: NDArray[Any], low: float, high: float, scale: str = "linear
 
 
 def _values(array: pa.Array, dtype: type[np.generic]) -> NDArray[Any]:
-    """A copy of the numbers that an Arrow array holds; anything where they are missing."""
+    """The numbers that an Arrow array holds, not to be written to; anything where they are missing."""
     data = array.buffers()[1]
     if not len(array) or data is None:
         return np.zeros(len(array), dtype)
-    return np.frombuffer(data, dtype, len(array), array.offset * np.dtype(dtype).itemsize).copy()
+    return np.frombuffer(data, dtype, len(array), array.offset * np.dtype(dtype).itemsize)
 
 
 @cache
