@@ -93,7 +93,10 @@ def _speak_sqlite(engine: sa.Engine) -> None:
     @sa_event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         write = connection.get_execution_options().get("ndl_write")
-        connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if write else 'ON'}")
+        driver: Any = connection.connection.driver_connection
+        driver.execute(
+            f"PRAGMA query_only={'OFF' if write else 'ON'}"
+        )  # past SQLAlchemy: it waits for nobody
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 

@@ -75,10 +75,12 @@ def record(connection: sa.Connection, evaluation: Evaluation, measured: Iterable
         return
     known = _series(connection, evaluation, held)
     rows = [
-        {"series": known[m.name, m.group, m.feature], "evaluation": number}
-        | {name: getattr(m, name) for name in _NUMBERS}
+        {
+            "evaluation": number, "series": known[m.name, m.group, m.feature],
+            "value": m.value, "low": m.low, "high": m.high, "n": m.n, "status": m.status,
+        }
         for m in held
-    ]
+    ]  # fmt: skip
     connection.execute(_INSERT_VALUES, rows)
     day = day or evaluation.finished_at.date()  # where the wave is not ours
     monday = (day - timedelta(days=day.weekday())).toordinal()
@@ -173,10 +175,12 @@ def _as_number_or_status(m: Measurement) -> Measurement:
         )
     if m.status != "ok":
         raise ValueError(f"the measurement {m.name!r} has a value and the status {m.status!r}")
-    if all(bound is None or math.isfinite(bound) for bound in (m.low, m.high)):
-        return m
-    low, high = (None if b is None or not math.isfinite(b) else b for b in (m.low, m.high))
-    return replace(m, low=low, high=high)
+    low, high = _finite(m.low), _finite(m.high)
+    return m if low is m.low and high is m.high else replace(m, low=low, high=high)
+
+
+def _finite(bound: float | None) -> float | None:
+    return bound if bound is not None and math.isfinite(bound) else None
 
 
 def _series(connection: sa.Connection, evaluation: Evaluation, held: list[Measurement]) -> Mapping[Key, int]:
