@@ -37,10 +37,14 @@ def town(clinic, mlflow_settings, tmp_path):
     dataset = dataset_intake.add_dataset(clinic.store, clinic.settings, folder, clinic.person("dana"))
     names = {'"clinic"': '"synthetic_health"', '"testing"': '"teaching and testing"'}
 
-    def offered(task):
+    def offered(task, epsilon=1.0):
         written = clinic.write(task.replace("_", "-"), "ebm", settings=f"[training]\nepochs = {STEPS}\n")
         manifest = written / "submission.toml"
-        text = manifest.read_text().replace('"fell"', f'"{task}"')
+        text = (
+            manifest.read_text()
+            .replace('"fell"', f'"{task}"')
+            .replace("epsilon = 1.0", f"epsilon = {epsilon}")
+        )
         for was, now in names.items():
             text = text.replace(was, now)
         manifest.write_text(text)
@@ -65,7 +69,7 @@ def test_it_is_charged_by_its_gaussian_events_certified_registered_scored_and_re
     (wave,) = clinic.store.all(Wave, dataset="synthetic_health")
     encoding, records = Encoding(stored.card_of(dataset), "admitted"), stored.read_wave(wave)
     chances = registry.load_scorer(clinic.settings, version).probabilities(encoding.features(records))
-    assert chances.std() > 0.01
+    assert chances.std() > 0.001  # noise decides how far apart they are
     assert abs(chances.mean() - np.nanmean(encoding.target(records))) < 0.2
 
     done = evaluate_due(clinic.store, clinic.settings, "operator")
@@ -79,12 +83,16 @@ def test_it_is_charged_by_its_gaussian_events_certified_registered_scored_and_re
 
 def test_numbers_are_answered_too_and_the_answer_keeps_to_the_cards_bounds(town):
     clinic, dataset, offered = town
-    version = clinic.train(offered("visits_next_year"))
+    version = clinic.train(
+        offered("visits_next_year", epsilon=7.0)
+    )  # at 1 the noise may hide what was learned
     encoding = Encoding(stored.card_of(dataset), "visits_next_year")
     answers = registry.load_scorer(clinic.settings, version).probabilities(
         encoding.features(stored.read_training(dataset))
     )
-    assert np.corrcoef(answers, encoding.target(stored.read_training(dataset)))[0, 1] > 0.1
+    truth = encoding.target(stored.read_training(dataset))
+    assert np.corrcoef(answers, truth)[0, 1] > 0.3
+    assert np.abs(answers).max() <= 1  # the card's bounds, as -1 and 1
 
 
 def test_half_the_noise_gives_no_model_keeps_its_charge_and_opens_an_incident(town, monkeypatch):
