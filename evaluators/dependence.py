@@ -2,10 +2,10 @@
 
 Where several records are of one person, or records weigh differently, differences between waves vary by more than
 independent records would make them. By how much is read off the replicates of persons (evaluators.units), left out
-one at a time in both waves at once, so that people who are in both count once. A chi-square statistic is divided by
-the mean of that over what is compared, and its degrees of freedom by how uneven it is (Rao & Scott, Annals of
-Statistics 12 (1984) 46), and held against an F distribution for what the replicates leave open (Thomas & Rao, JASA 82
-(1987) 630). Of independent records nothing changes.
+one at a time in both waves at once, so that people who are in both count once. A chi-square statistic is then a sum of
+unequal parts (Rao & Scott, Annals of Statistics 12 (1984) 46): its tail is that of the chi-square with the same three
+moments (Pearson, Biometrika 46 (1959) 364), or rather of the F distribution that allows for what the replicates leave
+open. Two moments are too few so far out: alarms need p-values of one in 60,000. Of independent records nothing changes.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Dependence:
-    """`effect` is how many times the variance of what is compared is that of independent records, on average and
-    never less than 1; `uneven` the squared coefficient of variation of that; `freedom` the degrees of freedom that
-    stand behind it; `moves` (replicates x what is compared) are the moves by each replicate (units.deviations), None
-    of independent records."""
+    """`moves` (replicates x what is compared) are the moves by each replicate (units.deviations), None of independent
+    records; `parts` the sums of the parts' variances, of their squares and of their cubes, each variance over that of
+    independent records; `freedom` the degrees of freedom that stand behind them."""
 
-    effect: float = 1.0
-    uneven: float = 0.0
-    freedom: float = math.inf
     moves: Array | None = None
+    parts: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    freedom: float = math.inf
 
     def noise(self, rng: np.random.Generator, draws: int) -> Array:
         """What chance does between units to what is compared: draws x what is compared."""
         assert self.moves is not None  # the caller looked
-        level, each = intervals.LEVEL, self.freedom / self.moves.shape[1]
-        surer = intervals.t_of(level, each) / intervals.z_of(intervals.aim(level))
+        surer = intervals.t_of(intervals.LEVEL, self.freedom) / intervals.z_of(intervals.aim(intervals.LEVEL))
         return np.asarray(rng.normal(0, surer, (draws, len(self.moves))) @ self.moves)
 
     def p_value(self, statistic: float, compared: int) -> float:
-        """Of a chi-square statistic, divided by `effect` already, over so many things compared."""
+        """Of a chi-square statistic over so many things compared, each by the variance of independent records."""
         from scipy.special import chdtrc, fdtrc
 
-        if math.isinf(self.freedom):
+        if self.moves is None:
             return float(chdtrc(compared, statistic))
-        return float(fdtrc(compared / (1 + self.uneven), self.freedom, statistic / compared))
+        first, second, third = self.parts
+        degrees = second**3 / third**2
+        beyond = degrees + (statistic - first) * math.sqrt(degrees / second)
+        return float(fdtrc(degrees, self.freedom, beyond / degrees)) if beyond > 0 else 1.0
 
 
 INDEPENDENT = Dependence()
@@ -69,10 +69,10 @@ def of_rates(now: Cases, reference: Cases, independent: Array) -> Dependence:
     return _dependence(now, reference, _rates, independent, len(independent))
 
 
-def of_totals(now: Cases, reference: Cases) -> Dependence:
-    """Of how many records there are."""
+def of_totals(now: Cases, reference: Cases) -> float:
+    """How many times as much as of independent records the number of records varies, compared with the other wave's."""
     told = sum(1 / min(side.effective_units, side.n) for side in (now, reference))
-    return Dependence(max(told / (1 / now.n + 1 / reference.n), 1.0))
+    return max(told / (1 / now.n + 1 / reference.n), 1.0)
 
 
 def _dependence(
@@ -82,15 +82,19 @@ def _dependence(
         return INDEPENDENT
     both = np.stack([now.replicates, reference.replicates], axis=1)
     moves = units.deviations(both, lambda waves: metric(waves[:, 0]) - metric(waves[:, 1]))
-    moved = moves / np.sqrt(independent)
-    of_each = (moved**2).sum(axis=1)
+    scaled = moves / np.sqrt(independent)
+    of_each = (scaled**2).sum(axis=1)
     total = float(of_each.sum())
     if not total > 0:
         return INDEPENDENT
-    uneven = compared * float(((moved.T @ moved) ** 2).sum()) / total**2 - 1
-    unsure, most = float((of_each**2).sum()) / total**2 - 1 / len(moved), compared * (len(moved) - 1.0)
-    freedom = min(2 / unsure, most) if unsure > 0 else most
-    return Dependence(max(total / compared, 1.0), max(uneven, 0.0), freedom, moves)
+    together = scaled.T @ scaled * max(compared / total, 1.0)  # never surer than independent records
+    square = together @ together
+    first, second, third = (float(sums.trace()) for sums in (together, square, square @ together))
+    unsure = float((of_each**2).sum()) / total**2 - 1 / len(moves)
+    freedom = len(moves) - 1.0
+    if unsure > 0:  # Satterthwaite's, of the total; by how few directions make it up, those of one
+        freedom = max(min(2 / unsure * second / first**2, freedom), 1.0)
+    return Dependence(moves, (first, second, third), freedom)
 
 
 def _shares(counts: Array) -> Array:

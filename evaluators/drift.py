@@ -63,7 +63,7 @@ def volume(context: Context) -> Iterator[Measurement]:
     if min(now.units, before.units) < context.minimum:
         yield too_few("volume_ratio", now.n)
         return
-    effect = dependence.of_totals(now, before).effect
+    effect = dependence.of_totals(now, before)
     share = intervals.rate(now.n / effect, (now.n + before.n) / effect)
     held_out = 1.0 if context.card.recurs else context.card.training.held_out_share
     value, low, high = (held_out * s / (1 - s) for s in (share.value, share.low, share.high))

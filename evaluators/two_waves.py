@@ -61,7 +61,7 @@ def chi_square(now: Cases, reference: Cases) -> float:
         return 1.0
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
     statistic = float(((table - expected) ** 2 / expected).sum())
-    return held.p_value(statistic / held.effect, table.shape[1] - 1)
+    return held.p_value(statistic, table.shape[1] - 1)
 
 
 def noisy_chi_square(
@@ -114,7 +114,7 @@ def relation(now: Cases, reference: Cases, rng: np.random.Generator) -> tuple[Es
     pooled = (p * n + q * m + 1) / (n + m + 2)
     independent = pooled * (1 - pooled) * (1 / n + 1 / m)
     held = dependence.of_rates(now, reference, independent)
-    statistic = float(((p - q) ** 2 / independent).sum()) / held.effect
+    statistic = float(((p - q) ** 2 / independent).sum())
     share = n / n.sum()
     n, m = (np.maximum(np.rint(side), 1).astype(np.int64) for side in (n, m))
     own, theirs = (p * n + 0.5) / (n + 1), (q * m + 0.5) / (m + 1)

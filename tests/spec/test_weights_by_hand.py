@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evaluators import cases, curve, dependence, intervals, units
 from evaluators.cases import Cases
@@ -100,9 +101,12 @@ def test_two_waves_of_eight_people_each_differ_as_much_as_people_do_by_hand():
     held = dependence.of_shares(*sides)
     # without one of the 16 people the difference is 1/14: 15/16 x 16 x (1/14)^2 = 15/196;
     # that of 16 and 16 independent records is 0.5 x 0.5 x (1/16 + 1/16) = 1/32
-    assert held.effect == pytest.approx(15 / 196 * 32)
-    assert (held.uneven, held.freedom) == (pytest.approx(0), 15)  # nothing else can differ; 16 alike people
+    effect = 15 / 196 * 32
+    assert held.parts == pytest.approx((effect, effect**2, effect**3))  # one part: nothing else can differ
+    assert held.freedom == 15  # 16 people who move it alike
+    # of one part that is F with 1 and 15 degrees of freedom: the square of Student's t
+    assert held.p_value(4.0 * effect, 1) == pytest.approx(2 * stats.t.sf(2.0, 15))
     same = dependence.of_shares(sides[0], sides[0])
     assert same == dependence.INDEPENDENT  # the same people have nothing to differ by
     # 8 replicates hold 2 records and 8 none: 16^2 / (16 x 16/15) = 15 units, of 16 records
-    assert dependence.of_totals(*sides).effect == pytest.approx(16 / 15)
+    assert dependence.of_totals(*sides) == pytest.approx(16 / 15)
