@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sandbox.catalogue.card import Card
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import Refused
+from sandbox.loading import loading
 from sandbox.records import Json
 from sandbox.submissions.graph.document import RecordGraph
 from sandbox.threads import one_thread
@@ -95,8 +96,9 @@ def read(folder: Path, digest: str = "") -> Scorer:
     """The model in `folder`; raises Refused unless its graph has the digest (else that of its model.json),
     Invalid when the graph is none that the checker would let through.
     """
-    from sandbox.submissions.graph.lift import Model
-    from sandbox.submissions.graph.verify import verify
+    with loading():
+        from sandbox.submissions.graph.lift import Model
+        from sandbox.submissions.graph.verify import verify
 
     description = json.loads((folder / MODEL).read_text())
     if description.get("format") != FORMAT:
@@ -112,6 +114,7 @@ def read(folder: Path, digest: str = "") -> Scorer:
     if list(encoding.feature_columns) != description["columns"]:
         raise Refused(f"{folder / MODEL} lists its columns in another order than its card, so it is damaged.")
     graph = RecordGraph.from_bytes(data)
-    values = verify(graph, encoding.inputs).values_per_record
+    with loading():  # torch brings its compiler with its first graph
+        values = verify(graph, encoding.inputs).values_per_record
     at_once = min(_AT_ONCE, max(1, _VALUE_FLOATS // max(1, values)))
     return Scorer(encoding, Model(graph), found, at_once)

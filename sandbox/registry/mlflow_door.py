@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sandbox.loading import loading
 from sandbox.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def client(settings: Settings) -> MlflowClient:
     folder = settings.storage.folder
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
-        from mlflow.tracking import MlflowClient
+        with loading():
+            from mlflow.tracking import MlflowClient
 
         opened = MlflowClient(settings.mlflow_url, settings.mlflow_url)
         opened.search_experiments(max_results=1)  # migrates a new store, with what it says about that

@@ -94,9 +94,8 @@ def _speak_sqlite(engine: sa.Engine) -> None:
     def begin(connection: sa.Connection) -> None:
         write = connection.get_execution_options().get("ndl_write")
         driver: Any = connection.connection.driver_connection
-        driver.execute(
-            f"PRAGMA query_only={'OFF' if write else 'ON'}"
-        )  # past SQLAlchemy: it waits for nobody
+        # past SQLAlchemy, which takes longer: it waits for nobody and so does not fail
+        driver.execute(f"PRAGMA query_only={'OFF' if write else 'ON'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
