@@ -20,6 +20,7 @@ from evaluators.axes import (
 from evaluators.base import Context, stream
 from evaluators.policy import Policy
 from evaluators.rules import Occasion, judge
+from sandbox.catalogue.card import Column
 from sandbox.lifecycle import Verdict
 from sandbox.records import Measurement
 from sandbox.tally import Axis, Table, Tally
@@ -27,8 +28,8 @@ from tests.unit.evaluators.test_cases import PLAIN, measured, weighing
 
 SEX, TOWN = Axis("sex", ("f", "m")), Axis("town", ("Leeds", "York", "Hull"))
 COLUMNS = {
-    "sex": SimpleNamespace(kind="category", categories=SEX.labels, open=False, missing=False),
-    "town": SimpleNamespace(kind="category", categories=TOWN.labels, open=False, missing=False),
+    "sex": Column(kind="category", categories=SEX.labels),
+    "town": Column(kind="category", categories=TOWN.labels),
 }
 CARD = SimpleNamespace(groups=("sex", "town"), columns=COLUMNS)
 
