@@ -346,7 +346,7 @@ class ModelPanel:
     inputs: HeatMap
     groups: Groups
     reliability: Reliability
-    others: tuple[Trend, ...]
+    changes: dict[str, Trend]
     alarm: Alarm
     findings: tuple[FindingLine, ...]
     failures: tuple[FailureLine, ...]

@@ -46,6 +46,7 @@ WORDS: dict[str, tuple[str, Unit]] = {
     "ppv": ("Precision", "share"),
     "score_distance": ("Scores", "score"),
     "outcome_distance": ("Outcomes", "score"),
+    "relation_distance": ("How outcomes follow from scores", "score"),
     "answer_ms_per_1000": ("Time to answer for 1,000 records, ms", "amount"),
     "evaluation_cpu_seconds": ("Evaluation of this wave, CPU seconds", "amount"),
     "evaluation_joules": ("Evaluation of this wave, joules (estimate)", "amount"),

@@ -191,7 +191,7 @@ def _panel(
         gap=gap, gap_of=context.title_of(gap_of).lower() if gap_of else "",
         inputs=_heat_map(context, readings, findings),
         groups=_groups(context, readings, gap_name), reliability=_reliability(readings),
-        others=_other_drift(readings, findings), alarm=alarm(named, decisions, version.standing),
+        changes=_changes(readings, findings), alarm=alarm(named, decisions, version.standing),
         findings=named, failures=failures(evaluations, waves), missing=_missing(context, readings),
         decisions=decisions, certificate=certificate_lines(context.run.certificate),
         budget=_budget_line(budgets[0], {dataset.population: dataset.title}, {dataset.population: _unit(dataset)})
@@ -332,17 +332,18 @@ def _subject(context: _Context, group: str, feature: str) -> str:
     return " ".join([*named, context.title_of(feature) if feature else ""]).strip()
 
 
-def _other_drift(readings: Readings, findings: Sequence[FindingLine]) -> tuple[Trend, ...]:
-    trends = []
-    for name, rule in (("score_distance", "score drift"), ("outcome_distance", "outcome drift")):
-        limit = limit_of(findings, rule)
-        trends.append(readings.trend(name, limits=() if limit is None else (limit,)))
-    return tuple(trend for trend in trends if trend.points)
+def _changes(readings: Readings, findings: Sequence[FindingLine]) -> dict[str, Trend]:
+    """Of what is no input, by the rule that judges it: how far it is from the first wave."""
+    trends = {}
+    for what in ("score", "outcome", "relation"):
+        limit = limit_of(findings, f"{what} drift")
+        trends[f"{what} drift"] = readings.trend(f"{what}_distance", limits=() if limit is None else (limit,))
+    return {rule: trend for rule, trend in trends.items() if trend.points}
 
 
 def _named(line: FindingLine, context: _Context) -> FindingLine:
     """The finding with its subject as the card calls it."""
-    if line.rule in ("input drift", "fairness"):
+    if line.rule in ("input drift", "fairness", "robustness"):
         return replace(line, subject=context.title_of(line.subject))
     words = WORDS.get(f"{line.subject}_distance") or WORDS.get(line.subject)
     return replace(line, subject=words[0] if words else line.subject.capitalize())

@@ -128,15 +128,9 @@ def drift(panel: ModelPanel) -> Html:
     if latest and len(panel.waves) > 1:
         moved, of = panel.inputs.beyond(latest), len(panel.inputs.features)
         rows.append(["Inputs", _worst(panel, "input drift", latest), f"{moved} of {of} beyond tolerance"])
-    for trend in panel.others:
+    for rule, trend in panel.changes.items():
         if len(trend.points) > 1:
-            rows.append(
-                [trend.label, _worst(panel, trend.label.lower()[:-1] + " drift", latest), _distance(trend)]
-            )
-    if len(panel.headline.known) > 1:
-        change = (panel.headline.known[-1].value or 0) - (panel.headline.known[0].value or 0)
-        words = f"{panel.headline.label} {numbers.change(change, panel.headline.unit)}"
-        rows.append(["How inputs relate to outcomes", _worst(panel, "quality", latest), words])
+            rows.append([trend.label, _worst(panel, rule, latest), _distance(trend)])
     if not rows:
         return tag("p", "There is one wave so far, so nothing to compare it with.", css="quiet")
     return table(["What", "Verdict", "Since the first wave"], rows, "Kinds of change")

@@ -147,7 +147,7 @@ class MadeUp:
         return (rule, subject, verdict, level if verdict is Verdict.BEYOND else "Low", sentence, value, limit)
 
     def evaluate(self, model, wave, at_share, first, *, quality, bias, drift, groups, measure="auc", at=NOW):
-        """All six evaluators of one model on one wave; `first` is the first wave's quality, or None on it."""
+        """All evaluators of one model on one wave; `first` is the first wave's quality, or None on it."""
         n, rng = wave.rows, self.rng
         half = 0.9 / math.sqrt(n)
         m = Measurement
@@ -204,7 +204,7 @@ class MadeUp:
             words = f"Input {feature} moved"
             judged.append(self.judge("input drift", feature, value, 0.015, 0.10, words, "Medium"))
         self.evaluation(model, wave.id, "input_drift", rows, judged, at=at)
-        for name in ("score", "outcome"):
+        for name in ("score", "outcome", "relation"):
             value = 0.02 + 0.05 * at_share
             rows = [m(f"{name}_distance", value, n, value - 0.01, value + 0.012)]
             judged = [

@@ -35,7 +35,7 @@ def marks(spec):
 def test_every_chart_of_every_kind_of_model_is_valid(made_up, key):
     panel = views.model(made_up.store, key)
     specs = [charts.heat_map(panel.inputs), charts.reliability(panel.reliability)]
-    specs += [charts.trend(t) for t in (panel.headline, panel.bias, panel.gap, *panel.others)]
+    specs += [charts.trend(t) for t in (panel.headline, panel.bias, panel.gap, *panel.changes.values())]
     for spec in specs:
         altair.LayerChart.from_dict(spec)
         json.dumps(spec, allow_nan=False)

@@ -9,13 +9,13 @@ from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
 from dashboards import numbers, views
-from dashboards.live import markup, reports
+from dashboards.live import markup, reports, tables
 from dashboards.live.screens import model as model_screen
 from dashboards.live.serve import HEADERS, SafeHeaders, inline_scripts, must_be_loopback
 from dashboards.panels import Alarm, IncidentLine, OverviewPanel, Point
 from sandbox.cli import cli
 from sandbox.errors import Refused
-from sandbox.lifecycle import IncidentState
+from sandbox.lifecycle import IncidentState, Verdict
 from sandbox.privacy import wording
 from sandbox.records import Event, Incident, Measurement, Submission, Wave
 from sandbox.roles import Person, Role
@@ -145,6 +145,17 @@ def test_a_layer_named_by_a_developer_is_text_and_nothing_more(crime):
     assert "&lt;script&gt;alert(1)" in html
 
 
+def test_four_kinds_of_change_each_have_the_verdict_of_their_own_rule(crime):
+    latest = crime.waves[-1].name
+    judged = replace(crime.findings[0], rule="relation drift", wave=latest, verdict=Verdict.BEYOND)
+    html = str(tables.drift(replace(crime, findings=(judged,))))
+    kinds = ("Inputs", "Scores", "Outcomes", "How outcomes follow from scores")
+    rows = {kind: html[html.index(f">{kind}<") :].split("</tr>")[0] for kind in kinds}
+    assert ["not judged" in row for row in rows.values()] == [True, True, True, False]
+    assert "beyond tolerance" in rows["How outcomes follow from scores"]
+    assert "distance 0.0" in rows["How outcomes follow from scores"]
+
+
 def test_the_banner_follows_the_alarm(crime, made_up):
     calm = replace(crime, alarm=Alarm())
     assert "All well." in page_of("model", calm)[0]
@@ -199,7 +210,7 @@ def test_one_wave_is_drawn_as_a_beginning(crime):
         cells=tuple(c for c in crime.inputs.cells if c.point.wave == "2016-07"),
     )
     trends = {name: one(getattr(crime, name)) for name in ("headline", "bias", "gap", "sizes")}
-    rest = {"inputs": inputs, "others": (), "findings": (), "alarm": Alarm()}
+    rest = {"inputs": inputs, "changes": {}, "findings": (), "alarm": Alarm()}
     first = replace(crime, waves=crime.waves[:1], **trends, **rest)
     html, _ = page_of("model", first)
     assert "this wave is the reference" in html

@@ -59,7 +59,7 @@ def test_each_pool_has_its_budget_under_the_datasets_title(made_up):
 
 def test_many_audit_lines_of_one_evaluation_are_one_happening(made_up):
     told = [(h.by, h.what, h.subject, h.reason) for h in views.overview(made_up.store).happenings]
-    assert ("operator", "evaluated", "digit-reader/1 on digits/2026-11", "7 evaluations") in told
+    assert ("operator", "evaluated", "digit-reader/1 on digits/2026-11", "8 evaluations") in told
     assert len(told) == len(set(told)) == 12
 
 
