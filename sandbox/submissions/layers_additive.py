@@ -3,8 +3,8 @@
 Noise is as large as the largest gradient that a record could have, so whatever makes typical gradients nearer
 to that is gained. Three things do here, all from public facts: curves whose vectors have norm 1 everywhere; a
 link under which a record's gradient is as informative as its bound allows; and shares of the record's norm
-that are learned, so that columns without a say stop costing noise. The door to torch: import this inside
-functions only.
+that are learned, so that columns without a say, and bends where lines are enough, stop costing noise. The door to
+torch: import this inside functions only.
 """
 
 from __future__ import annotations
@@ -22,32 +22,43 @@ if TYPE_CHECKING:
     from sandbox.catalogue.inputs import Inputs
 
 _PACE = 0.85
-"""Of the softmax: from 0.7 to 1.2 all do, for more where few columns count, for less where many do."""
+"""Of the softmax: slower, shares are late where few columns count; from 1 on, they begin to follow the noise."""
 
 
 class Additive(nn.Module):
     """A curve for each number and a weight for each category, array value and byte; a column's norm is learned.
 
-    The squared norm of a record is shared out among its parts by a softmax, equally at first. With shares as
-    they stand, gradients in the line's weights have norm at most 1 (several classes: the root of 2); those in the
-    softmax come on top where an answer is far from 0, so that clipping takes a little from sure and wrong answers.
+    The squared norm of a record is shared out among its parts by a softmax: equally among columns at first, a number's
+    half to its place on the half circle, half to its edges. With shares as they stand, gradients in the line's weights
+    have norm at most 1 (several classes: the root of 2); those in the softmax come on top where an answer is far
+    from 0, so that clipping takes a little from sure and wrong answers.
     """
 
     part_of: Tensor
+    first: Tensor
 
     def __init__(self, inputs: Inputs, bins: int) -> None:
         super().__init__()
-        self.vector = RecordVector(inputs, Curves(bins))
-        sizes = torch.tensor(self.vector.sizes)
+        curves = Curves(bins)
+        self.vector = RecordVector(inputs, curves)
+        constant, *columns = self.vector.sizes
+        sizes = torch.tensor([constant, *curves.pieces * inputs.numbers, *columns[inputs.numbers :]])
+        first = torch.ones(len(sizes))
+        first[1 : 1 + 2 * inputs.numbers] = 0.5
+        self.register_buffer("first", first / first.sum())
         self.register_buffer("part_of", torch.repeat_interleave(torch.arange(len(sizes)), sizes))
         self.importance = nn.Parameter(torch.zeros(len(sizes)))
         self.line = silent(nn.Linear(self.vector.width, inputs.outputs, bias=False))
         self.binary = inputs.kind == "binary"
 
     def forward(self, **batch: Tensor) -> Tensor:
-        amounts = (torch.softmax(_PACE * self.importance, 0) * len(self.vector.sizes)).sqrt()
+        amounts = (self.shares() / self.first).sqrt()
         answer: Tensor = self.line(self.vector(**batch) * amounts.index_select(0, self.part_of))
         return laplace_logit(answer) if self.binary else answer
+
+    def shares(self) -> Tensor:
+        """Of the record's squared norm, by part: the constant, each number's two pieces, other columns."""
+        return torch.softmax(_PACE * self.importance + self.first.log(), 0)
 
 
 class Tables(nn.Module):
@@ -90,7 +101,8 @@ class Curves(Numbers):
     def __init__(self, parts: int) -> None:
         super().__init__()
         self.parts = parts
-        self.width = parts + 3
+        self.pieces = (2, parts + 1)
+        self.width = sum(self.pieces)
 
     def forward(self, numbers: Tensor) -> Tensor:
         angle = (numbers.clamp(-1, 1) * (math.pi / 2)).unsqueeze(2)

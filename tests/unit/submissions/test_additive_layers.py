@@ -58,17 +58,25 @@ def test_the_gradients_of_a_gams_line_have_the_promised_norm_whatever_its_weight
     assert 0.9 * bound < most <= bound + 1e-5
 
 
-def test_the_columns_that_tell_something_get_the_larger_shares_and_the_answers_stay_calibrated():
+def test_a_record_is_shared_out_equally_among_columns_at_first():
+    module = layers_additive.Additive(Inputs("binary", 1, numbers=2, categories=(4,)), 8)
+    assert torch.allclose(module.shares(), torch.tensor([2, 1, 1, 1, 1, 2]) / 8)
+
+
+def test_what_tells_something_gets_the_larger_shares_and_the_answers_stay_calibrated():
+    """The fourth number tells in a line, the sixth in a way that no half circle bends."""
     random = np.random.default_rng(5)
-    numbers = random.uniform(-1, 1, (4_000, 12)).astype(np.float32)
-    chances = 1 / (1 + np.exp(-4 * numbers[:, 3] + 1.5))
-    answers = (random.random(4_000) < chances).astype(np.int64)
+    numbers = random.uniform(-1, 1, (6_000, 12)).astype(np.float32)
+    chances = 1 / (1 + np.exp(-3 * numbers[:, 3] - 3 * np.sin(6 * numbers[:, 5]) + 1.5))
+    answers = (random.random(6_000) < chances).astype(np.int64)
     asked = fitting.Asked("gam", {}, 2.0, 1e-5, Wishes(), 1)
     inputs = Inputs("binary", 1, numbers=12)
-    found = fitting.fit(asked, inputs, {"numbers": numbers}, answers, np.arange(4_000))
-    weights = Model(found.graph).weights
-    shares = torch.softmax(0.7 * weights["importance"], 0)[1:]
-    assert int(shares.argmax()) == 3
-    assert float(shares[3]) > 0.25  # at first 1/13
+    found = fitting.fit(asked, inputs, {"numbers": numbers}, answers, np.arange(6_000))
+    module = layers_additive.Additive(inputs, 8)
+    module.load_state_dict(Model(found.graph).weights, strict=False)
+    shares = module.shares().detach()[1:].reshape(12, 2)
+    assert set(shares.sum(1).argsort()[-2:].tolist()) == {3, 5}
+    assert shares[5, 1] > 4 * shares[5, 0]
+    assert float(shares[3].sum() + shares[5].sum()) > 0.5  # at first 2/13
     said = 1 / (1 + np.exp(-found.answers({"numbers": numbers})[:, 0]))
     assert abs(said.mean() - answers.mean()) < 0.03
