@@ -31,11 +31,17 @@ _NUMBERS = ("value", "low", "high", "n", "status")
 
 # Made once: making a statement costs more than running it.
 _EVALUATIONS, _WAVES, _SERIES = tables.OF_RECORD[Evaluation], tables.OF_RECORD[Wave], tables.series
-_NEXT_AND_DAY = sa.select(
-    sa.select(sa.func.coalesce(sa.func.max(_EVALUATIONS.c.number), 0) + 1).scalar_subquery(),
-    sa.select(_WAVES.c.day).where(_WAVES.c.id == sa.bindparam("wave")).scalar_subquery(),
+_FIELDS = tables.columns(Evaluation)
+_NEXT = sa.select(
+    *(sa.bindparam(column.name, type_=column.type) for column in _FIELDS),
+    sa.func.coalesce(sa.func.max(_EVALUATIONS.c.number), 0) + 1,
 )
-_INSERT_EVALUATION = sa.insert(_EVALUATIONS)
+_DAY = sa.select(_WAVES.c.day).where(_WAVES.c.id == sa.bindparam("wave")).scalar_subquery()
+_INSERT_EVALUATION = (
+    sa.insert(_EVALUATIONS)
+    .from_select([*_FIELDS, _EVALUATIONS.c.number], _NEXT)
+    .returning(_EVALUATIONS.c.number, _DAY)
+)
 _INSERT_VALUES = sa.insert(tables.measurements)
 _SERIES_OF = sa.select(_SERIES.c.name, _SERIES.c.group, _SERIES.c.feature, _SERIES.c.id).where(
     _SERIES.c.model_version == sa.bindparam("model"), _SERIES.c.evaluator == sa.bindparam("by")
@@ -67,9 +73,8 @@ class Week:
 
 def record(connection: sa.Connection, evaluation: Evaluation, measured: Iterable[Measurement]) -> None:
     """Stores one evaluation with its values; raises IntegrityError when it is done already."""
-    number, day = connection.execute(_NEXT_AND_DAY, {"wave": evaluation.wave}).one()
-    values = {c.name: getattr(evaluation, c.name) for c in tables.columns(Evaluation)}
-    connection.execute(_INSERT_EVALUATION, {"number": number, **values})
+    fields = {column.name: getattr(evaluation, column.name) for column in _FIELDS}
+    number, day = connection.execute(_INSERT_EVALUATION, fields).one()
     held = [_as_number_or_status(m) for m in measured]
     if not held:
         return
