@@ -21,6 +21,7 @@ from sandbox.training.checkpoint import Checkpoint
 from sandbox.training.gate import gate
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
+from tests.hostile.broken_noise import Noise, normal, scaled
 
 STEPS, UNITS, NOISE = 60, 400, 3.0
 SETTINGS = {"bins": 6, "leaves": 3}
@@ -83,25 +84,6 @@ def usual():
 
 def failed(judged):
     return {check.name for check in judged.failed}
-
-
-class Noise:
-    """`fault(total, deviation, generator, call)` gives the noised sum; each step makes `TENSORS` calls."""
-
-    def __init__(self, fault):
-        self.fault, self.call = fault, 0
-
-    def __call__(self, total, deviation, grid, generator):
-        self.call += 1
-        return self.fault(total.double(), deviation, generator, self.call - 1)
-
-
-def normal(total, deviation, generator):
-    return torch.from_numpy(generator.normal(0, deviation, tuple(total.shape)))
-
-
-def scaled(by):
-    return lambda total, dev, rng, _c: total + normal(total, dev / by, rng)
 
 
 def of(tensor, by):

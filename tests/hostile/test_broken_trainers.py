@@ -20,6 +20,7 @@ from sandbox.training import canaries, engines, gradients, loop, noise
 from sandbox.training.gate import gate as gates
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
+from tests.hostile.broken_noise import Noise, normal, scaled
 
 STEPS = 30
 
@@ -75,26 +76,6 @@ def usual():
 
 
 RIGHT_NOISE, RIGHT_DRAW, RIGHT_SUMS = loop.noised, loop.draw, loop.clipped_sums
-
-
-class Noise:
-    """Noise of another making; `fault(total, deviation, generator, call)` gives the noised sum. A step has `tensors`
-    calls, the last of which is for the canaries."""
-
-    def __init__(self, fault):
-        self.fault, self.call = fault, 0
-
-    def __call__(self, total, deviation, grid, generator):
-        self.call += 1
-        return self.fault(total.double(), deviation, generator, self.call - 1)
-
-
-def normal(total, deviation, generator):
-    return torch.from_numpy(generator.normal(0, deviation, tuple(total.shape)))
-
-
-def scaled(by):
-    return lambda total, dev, rng, _c: total + normal(total, dev / by, rng)
 
 
 def of(draw):

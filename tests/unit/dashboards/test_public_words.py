@@ -155,7 +155,7 @@ def test_how_far_the_records_moved_is_told_the_furthest_first_with_its_limit_and
     assert "surely more than 20.0%" in section
     rows = ["Type of crime 15.0% 12.4% to 18.7%", "District 5.5% 2.8% to 7.7%", "Residents Too few to tell"]
     assert [section.index(row) for row in rows] == sorted(section.index(row) for row in rows)
-    assert "epsilon 0.25, delta 0.000001 for each test and for that alone, once for all models" in text
+    assert "epsilon 0.25, delta 0.000001 for that release alone, once a test for all models" in text
 
 
 def test_a_release_without_inputs_says_nothing_of_them():
