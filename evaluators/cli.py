@@ -147,22 +147,26 @@ def _evaluators() -> Table:
 
 
 def verdicts(found: Iterable[Finding]) -> Table:
-    """A table of the worst answer of each main rule, for each model version and wave; `ndl findings` has all."""
+    """The checks of each model version and wave by their worst answer: those beyond, those unsure, how many within."""
+    from rich import box
     from rich.table import Table
 
     from sandbox.lifecycle import Verdict
 
     order = [Verdict.WITHIN, Verdict.UNKNOWN, Verdict.BEYOND]
-    rules = ["quality", "calibration", "fairness", "change", "input drift", "score drift", "outcome drift"]
     worst: dict[tuple[str, str], dict[str, Verdict]] = {}
     for f in found:
         row = worst.setdefault((f.model_version, f.wave), {})
         row[f.rule] = max(row.get(f.rule, Verdict.WITHIN), f.verdict, key=order.index)
-    table = Table(title="Verdicts", title_justify="left")
-    table.add_column("model")
-    table.add_column("wave")
-    for rule in rules:
-        table.add_column(rule)
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("model", "wave"):
+        table.add_column(title, no_wrap=True)
+    for verdict in reversed(order):
+        table.add_column(
+            f"{_MARKS[verdict]}[/] {verdict}", justify="right" if verdict is Verdict.WITHIN else "left"
+        )
     for (model, wave), row in sorted(worst.items()):
-        table.add_row(model, wave, *(f"{_MARKS[row[r]]} {row[r]}[/]" if r in row else "" for r in rules))
+        checks = {v: sorted(rule for rule in row if row[rule] is v) for v in order}
+        beyond, unsure = (", ".join(checks[v]) for v in (Verdict.BEYOND, Verdict.UNKNOWN))
+        table.add_row(model, wave.rpartition("/")[2], beyond, unsure, str(len(checks[Verdict.WITHIN])))
     return table

@@ -111,36 +111,17 @@ def _train(say: Console, story: Story, submissions: list[Submission]) -> list[Mo
     for model in models:
         certificate = story.box.store.get(TrainingRun, model.run).certificate
         say.print(
-            f"  [green]✓[/] {model.id:<22} {wording.alone('training')}: {wording.certified(certificate)}"
+            f"  [green]✓[/] {model.id:<22} {wording.alone('training')}:\n      {wording.certified(certificate)}"
         )
     return models
 
 
-_MARKS = {
-    "beyond tolerance": "[red]●[/]",
-    "within tolerance": "[green]○[/]",
-    "too little data to tell": "[yellow]?[/]",
-}
-_LEGEND = "  [red]●[/] beyond tolerance   [green]○[/] within   [yellow]?[/] too little data to tell"
-
-
 def _evaluate(say: Console, story: Story) -> None:
-    from rich.table import Table
-
-    from dashboards.demo.story import worst
+    from evaluators.cli import verdicts
 
     with say.status("Scoring, counting, judging ..."):
         findings = story.evaluate()
-    verdicts = worst(findings)
-    rules = sorted({finding.rule for finding in findings}, key=lambda rule: (rule.endswith("drift"), rule))
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("model", no_wrap=True)
-    for rule in rules:
-        table.add_column(rule.replace(" ", "\n"), justify="center")
-    for model, row in sorted(verdicts.items()):
-        table.add_row(model, *(_MARKS[row[rule]] if rule in row else "" for rule in rules))
-    say.print(table)
-    say.print(_LEGEND)
+    say.print(verdicts(findings))
     _say_what_is_beyond(say, findings)
 
 
@@ -149,5 +130,5 @@ def _say_what_is_beyond(say: Console, findings: list[Finding]) -> None:
 
     for finding in findings:
         if finding.verdict == "beyond tolerance":
-            words = f"[red]●[/] [bold]{finding.model_version}[/]: {finding.sentence}"
+            words = f"[bold red]▲[/] [bold]{finding.model_version}[/]: {finding.sentence}"
             say.print(Padding(words, (0, 4, 0, 2)), highlight=False)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from sandbox.api import Sandbox
-from sandbox.lifecycle import Standing, Verdict
+from sandbox.lifecycle import Standing
 from sandbox.records import Dataset, Finding, ModelVersion, Release, Submission, Wave
 
 DATASET = Path("configs/datasets/wy_crime")
@@ -20,7 +20,11 @@ SUBMISSIONS = {
 DECISIONS = (
     ("suspect-identified/1", Standing.CHAMPION, "Best on the first held-out wave, and simple to explain."),
     ("suspect-residual/1", Standing.CHALLENGER, "Runs beside the champion until the evidence is in."),
-    ("formal-outcome/1", Standing.CHAMPION, "Within every limit on the first held-out wave."),
+    (
+        "formal-outcome/1",
+        Standing.CHAMPION,
+        "Within its limits for quality and calibration; it leans on one input, to be watched.",
+    ),
 )
 
 
@@ -75,13 +79,3 @@ class Story:
         from dashboards.public.site import build
 
         return build(latest_releases(self.box.store), self.box.folder / "public")
-
-
-def worst(findings: list[Finding]) -> dict[str, dict[str, Verdict]]:
-    """For each model version and rule the worst verdict among its subjects."""
-    order = [Verdict.WITHIN, Verdict.UNKNOWN, Verdict.BEYOND]
-    table: dict[str, dict[str, Verdict]] = {}
-    for finding in findings:
-        row = table.setdefault(finding.model_version, {})
-        row[finding.rule] = max(row.get(finding.rule, Verdict.WITHIN), finding.verdict, key=order.index)
-    return table

@@ -9,6 +9,7 @@ is slow for whoever would look, too.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -29,6 +30,7 @@ from sandbox.storage import Store, Transaction, tables
 BEAT_SECONDS = 1.0
 SILENT_SECONDS, STUCK_SECONDS = 5.0, 20.0
 LOOK_SECONDS, LOOKED_SECONDS, PAUSE_SECONDS = 0.5, 3.0, 5.0
+_log = logging.getLogger(__name__)
 _WORKERS, _JOBS = tables.OF_RECORD[Worker], tables.OF_RECORD[Job]
 
 
@@ -72,6 +74,8 @@ class Presence:
         self._thread = threading.Thread(target=self._keep_beating, name="ndl-beat", daemon=True)
 
     def __enter__(self) -> Presence:
+        import sqlalchemy.orm  # noqa: F401  (a beat asks for it, and must not meet it half imported by the work)
+
         with self.store.transaction() as tx:
             now = database_time(tx)
             row = Worker(self.id, self._name, this_machine(), process_mark(os.getpid()), 0, False, now, now)
@@ -119,9 +123,14 @@ class Presence:
                 hand.stop.set()
 
     def _keep_beating(self) -> None:
+        """Whatever one beat fails of, the next is tried: without it a worker in good health is taken for dead."""
         while not self._over.wait(BEAT_SECONDS) and not self.lost.is_set():
-            with suppress(sa.exc.SQLAlchemyError):  # the database is away: others cannot look either
+            try:
                 self.beat()
+            except sa.exc.SQLAlchemyError:
+                pass  # the database is away: others cannot look either
+            except Exception as error:
+                _log.warning("one beat failed (%s); trying again", type(error).__name__)
 
 
 class Watch:

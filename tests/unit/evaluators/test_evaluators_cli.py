@@ -1,5 +1,7 @@
 """`ndl evaluate`, `ndl findings` and `ndl release` say what happened in words."""
 
+from datetime import UTC, datetime
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +11,8 @@ from rich.console import Console
 from evaluators import cli, harness
 from evaluators.catalogue import evaluators_for
 from sandbox.errors import NotFound, Refused
+from sandbox.lifecycle import FindingState, Verdict
+from sandbox.records import Finding
 from sandbox.roles import Person, Role
 
 
@@ -72,3 +76,19 @@ def test_every_evaluator_is_listed_with_what_it_answers(box):
     assert "discrimination" in said
     assert "Does the model tell cases apart?" in said
     assert run(box, cli.evaluate)[0] == 2
+
+
+def test_the_table_of_verdicts_names_every_check_that_is_beyond_or_unsure_by_its_worst_subject():
+    def finding(rule, verdict, wave="jobs/2026-01"):
+        now = datetime.now(UTC)
+        return Finding("", "m/1", wave, rule, "", verdict, "Low", "", None, None, FindingState.OPEN, now)
+
+    found = [
+        finding("robustness", Verdict.WITHIN), finding("robustness", Verdict.BEYOND), finding("volume", Verdict.WITHIN),
+        finding("fairness", Verdict.UNKNOWN), finding("fairness", Verdict.WITHIN),
+        finding("score drift", Verdict.WITHIN), finding("volume", Verdict.BEYOND, "jobs/2026-02"),
+    ]  # fmt: skip
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(cli.verdicts(found))
+    rows = [line.split() for line in console.export_text().splitlines() if line.startswith("  m/1")]
+    assert rows == [["m/1", "2026-01", "robustness", "fairness", "2"], ["m/1", "2026-02", "volume", "0"]]

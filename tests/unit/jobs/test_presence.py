@@ -129,6 +129,25 @@ def test_a_presence_beats_and_leaves_nothing(store, monkeypatch):
     assert not is_alive(store, mine.id)
 
 
+def test_a_beat_that_fails_is_not_the_last(store, monkeypatch, caplog):
+    failures = iter([AttributeError("a module half imported"), MemoryError()])
+
+    class Frail(Presence):
+        def beat(self):
+            for failure in failures:
+                raise failure
+            super().beat()
+
+    monkeypatch.setattr(presence, "BEAT_SECONDS", 0.02)
+    with Frail(store):
+        first = store.all(Worker)[0]
+        while store.all(Worker)[0].beat < first.beat + 2:
+            pass
+    assert [record.message for record in caplog.records] == [
+        "one beat failed (AttributeError); trying again", "one beat failed (MemoryError); trying again",
+    ]  # fmt: skip
+
+
 def test_a_worker_of_another_machine_that_is_silent_is_waited_for_and_then_dead(store, monkeypatch):
     import sqlalchemy as sa
 
