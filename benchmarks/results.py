@@ -8,7 +8,8 @@ hours), in both shapes one would choose: for each model one run with a metric a 
 is also the LoggedModel's metrics; and for each model and wave a run. Reading is by its client, in process, on
 SQLite; the best of three (of one for the slowest), each side in its turn, in CPU time of this process.
 
-* *Model page*: everything of one model. Ours: `measurements`; MLflow: `get_metric_history` 20 times, and `search_runs`.
+* *Model page*: everything of one model. Ours: `series`, as the page reads it; MLflow: `get_metric_history` 20
+  times, and `search_runs`.
 * *Overview*: the newest value of everything. Ours: `latest`; MLflow: `search_logged_models`, page by page.
 * *record()*: one more evaluation, its commit awaited on the disk: the median of 50 after 50 that do not count, by
   the clock. MLflow: as many runs with `log_metrics`.
@@ -178,7 +179,7 @@ def best(what: Callable[[], float], times: int) -> tuple[float, float]:
 
 def our_page(store: Store, model: str) -> float:
     with store.reading() as view:
-        return sum(m.value or 0.0 for _, m in view.measurements(model))
+        return sum(row[0] or 0.0 for line in view.series(model) for row in line.rows.values())
 
 
 def our_overview(store: Store) -> float:

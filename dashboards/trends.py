@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from dashboards.panels import Point, Trend, Unit
-from sandbox.records import Evaluation, Measurement, Wave
+from sandbox.records import Measurement, Wave
+from sandbox.storage.results import Series
 
 HEADLINE: dict[str, tuple[str, str]] = {
     "binary": ("auc", "auc_gap"),
@@ -104,25 +106,22 @@ def words_of(name: str) -> tuple[str, Unit]:
 
 
 class Readings:
-    """The measurements of one model version on waves given in order; the newest evaluator version counts."""
+    """The measurements of one model version on waves given in order."""
 
-    def __init__(self, rows: Iterable[tuple[Evaluation, Measurement]], waves: Sequence[Wave]) -> None:
+    def __init__(self, lines: Iterable[Series], waves: Sequence[Wave]) -> None:
         self.waves = waves
-        self._kept: dict[tuple[str, str, str, str], tuple[int, Measurement]] = {}
+        self._lines: dict[tuple[str, str, str], Series] = {}
         self._by: dict[str, dict[tuple[str, str, str], None]] = {}
-        for evaluation, m in rows:
-            key = (m.name, m.group, m.feature, evaluation.wave)
-            if key not in self._kept or self._kept[key][0] <= evaluation.evaluator_version:
-                self._kept[key] = (evaluation.evaluator_version, m)
-                self._by.setdefault(evaluation.evaluator, {})[key[:3]] = None
+        for line in lines:
+            key = (line.name, line.group, line.feature)
+            before = self._lines.get(key)
+            self._lines[key] = replace(line, rows={**before.rows, **line.rows}) if before else line
+            self._by.setdefault(line.evaluator, {})[key] = None
 
     def point(self, wave: Wave, name: str, group: str = "", feature: str = "") -> Point | None:
         """The value on one wave, or None when it was not measured."""
-        kept = self._kept.get((name, group, feature, wave.id))
-        if kept is None:
-            return None
-        m = kept[1]
-        return Point(wave.name, wave.day, m.value, m.low, m.high, m.n, m.status)
+        line = self._lines.get((name, group, feature))
+        return _point(line, wave) if line and wave.id in line.rows else None
 
     def points(self, name: str, group: str = "", feature: str = "") -> tuple[Point, ...]:
         found = (self.point(wave, name, group, feature) for wave in self.waves)
@@ -136,7 +135,7 @@ class Readings:
 
     def on(self, wave: Wave) -> list[Measurement]:
         """Everything measured on one wave."""
-        return [m for (_, _, _, at), (_, m) in self._kept.items() if at == wave.id]
+        return [line.on(wave.id) for line in self._lines.values() if wave.id in line.rows]
 
     def evaluators(self) -> list[str]:
         """Whose measurements there are."""
@@ -145,20 +144,28 @@ class Readings:
     def newest(self, evaluator: str) -> list[tuple[Measurement, Point]]:
         """What an evaluator measured on the last wave that it was asked about, in the order of its measures; where
         that only refers to the reference wave, with the last value there is."""
-        series = {key: self.points(*key) for key in self._by.get(evaluator, ())}
-        last = max((p.day for points in series.values() for p in points), default=None)
+        lines = [self._lines[key] for key in self._by.get(evaluator, ())]
+        asked = [(line, [wave for wave in self.waves if wave.id in line.rows]) for line in lines]
+        last = max((waves[-1].day for _, waves in asked if waves), default=None)
         found = []
-        for key, points in series.items():
-            if points and points[-1].day == last:
-                known = [p for p in points if p.value is not None]
-                point = known[-1] if points[-1].status == "reference" and known else points[-1]
-                found.append((Measurement(key[0], point.value, point.n, group=key[1], feature=key[2]), point))
+        for line, waves in asked:
+            if waves and waves[-1].day == last:
+                points = (_point(line, wave) for wave in reversed(waves))
+                point = next(points)
+                if point.status == "reference":
+                    point = next((p for p in points if p.value is not None), point)
+                m = Measurement(line.name, point.value, point.n, group=line.group, feature=line.feature)
+                found.append((m, point))
         return found
 
     def features(self, name: str) -> list[str]:
         """The features this measure was taken of, on any wave."""
-        return sorted({feature for (kind, _, feature, _) in self._kept if kind == name})
+        return sorted({line.feature for line in self._lines.values() if line.name == name})
 
     def groups(self, name: str) -> list[str]:
         """The groups this measure was taken of, on any wave."""
-        return sorted({group for (kind, group, _, _) in self._kept if kind == name and group})
+        return sorted({line.group for line in self._lines.values() if line.name == name and line.group})
+
+
+def _point(line: Series, wave: Wave) -> Point:
+    return Point(wave.name, wave.day, *line.rows[wave.id][:5])

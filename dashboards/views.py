@@ -113,7 +113,7 @@ def model(store: Store, model_version: str) -> ModelPanel:
         context = _Context.of(view, view.get(ModelVersion, model_version))
         evaluations = view.all(Evaluation, model_version=model_version)
         waves = _evaluated(view.all(Wave, dataset=context.version.dataset), evaluations)
-        readings = Readings(view.measurements(model_version), waves)
+        readings = Readings(view.series(model_version), waves)
         findings = finding_lines(view.all(Finding, model_version=model_version), waves)
         decisions = decision_lines(view.all(Decision, model_version=model_version))
         admitted = view.all(AdmittedGraph, id=context.submission.graph)
@@ -204,7 +204,7 @@ def _model_line(view: Transaction, version: ModelVersion, all_waves: Sequence[Wa
     evaluations = view.all(Evaluation, model_version=version.id)
     waves = _evaluated([w for w in all_waves if w.dataset == version.dataset], evaluations)
     headline = HEADLINE[context.kind][0]
-    trend = Readings(view.measurements(version.id, name=headline), waves).trend(headline)
+    trend = Readings(view.series(version.id, headline), waves).trend(headline)
     quality = finding_lines(view.all(Finding, model_version=version.id, rule="quality"), waves)
     alarming = view.all(Finding, model_version=version.id, verdict=Verdict.BEYOND, state=FindingState.OPEN)
     rules = {(f.rule, f.subject) for f in alarming}

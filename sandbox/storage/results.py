@@ -9,11 +9,12 @@ the values in the same transaction and can be made again, the values themselves 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str, str]
 """Name, group and feature."""
+
+Row = tuple[float | None, float | None, float | None, int, str, int, str]
+"""Value, low, high, n and status as in a Measurement, then the series' number and the wave."""
 
 _NUMBERS = ("value", "low", "high", "n", "status")
 
@@ -47,6 +51,39 @@ _SERIES_OF = sa.select(_SERIES.c.name, _SERIES.c.group, _SERIES.c.feature, _SERI
     _SERIES.c.model_version == sa.bindparam("model"), _SERIES.c.evaluator == sa.bindparam("by")
 )
 _NUMBER = sa.bindparam("number", type_=sa.Integer)
+_MODEL = sa.bindparam("model", type_=sa.String)
+_LINES = sa.select(
+    _SERIES.c.id, _SERIES.c.evaluator, _SERIES.c.name, _SERIES.c.group, _SERIES.c.feature
+).where(_SERIES.c.model_version == _MODEL)
+_ROWS = (
+    sa.select(
+        *(tables.measurements.c[number] for number in _NUMBERS),
+        tables.measurements.c.series,
+        _EVALUATIONS.c.wave,
+    )
+    .join(_EVALUATIONS, tables.measurements.c.evaluation == _EVALUATIONS.c.number)
+    .where(_EVALUATIONS.c.model_version == _MODEL)
+    .order_by(_EVALUATIONS.c.evaluator_version)
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart: what an evaluator measured under one name, of one group and feature.
+
+    `rows` are by wave, as the database gives them: to make a year's records takes longer than to read it.
+    """
+
+    evaluator: str
+    name: str
+    group: str
+    feature: str
+    rows: Mapping[str, Row]
+
+    def on(self, wave: str) -> Measurement:
+        """What was measured on a wave; raises KeyError where nothing was."""
+        value, low, high, n, status = self.rows[wave][:5]
+        return Measurement(self.name, value, n, low, high, self.group, self.feature, status)
 
 
 @dataclass(frozen=True)
@@ -124,6 +161,32 @@ def history(
         measure, group, feature = called[line]
         found.append((done[number], Measurement(measure, value, n, low, high, group, feature, status)))
     return found
+
+
+def series(connection: sa.Connection, model_version: str, name: str | None = None) -> list[Series]:
+    """The values of a model version by series, ordered by evaluator, name, group and feature; of one name, if given.
+
+    Of several versions of an evaluator the newest that measured a series on a wave counts.
+    """
+    lines, values = _LINES, _ROWS
+    if name is not None:
+        lines = lines.where(_SERIES.c.name == name)
+        values = values.where(tables.measurements.c.series.in_(lines.with_only_columns(_SERIES.c.id)))
+    of = {"model": model_version}
+    rows: defaultdict[int, dict[str, Row]] = defaultdict(dict)
+    for row in _as_read(connection.execute(values, of)):
+        rows[row[5]][row[6]] = row
+    found = [
+        Series(evaluator, called, group, feature, rows[number])
+        for number, evaluator, called, group, feature in connection.execute(lines, of)
+        if number in rows
+    ]
+    return sorted(found, key=lambda line: (line.evaluator, line.name, line.group, line.feature))
+
+
+def _as_read(result: sa.CursorResult[Any]) -> list[Any]:
+    """The rows as the driver's own tuples: SQLAlchemy's, of numbers and texts alone, take as long again to make."""
+    return list(result.cursor.fetchall()) if result.cursor else []
 
 
 def latest(

@@ -136,6 +136,11 @@ class Transaction:
         found = results.history(self.connection, model_version, wave, name)
         return sorted(found, key=lambda one: (one[0].wave, one[0].evaluator, *_series_of(one[1])))
 
+    def series(self, model_version: str, name: str | None = None) -> list[results.Series]:
+        """The same by series and wave, of the newest evaluator version: what a page of a model draws, and read in
+        half the time."""
+        return results.series(self.connection, model_version, name)
+
     def latest(
         self, model_version: str | None = None, name: str | None = None, group: str | None = ""
     ) -> list[results.Newest]:

@@ -60,6 +60,25 @@ def test_a_measurement_comes_back_as_it_went_in(store):
         assert view.measurements("m/1", wave="d/other") == view.measurements("m/2") == []
 
 
+def test_a_series_has_by_wave_what_the_newest_version_measured_to_the_last_digit(store):
+    later = MONDAY + timedelta(1)
+    keep(store, MONDAY, auc(0.1 + 0.2, low=1 / 3, high=5e-324), version=2)
+    keep(store, MONDAY, auc(0.5), auc(0.25, group="sex=f"), Measurement("moved", 1.0, 3, feature="age"))
+    keep(store, later, auc(None, status="too few"))
+    keep(store, MONDAY, auc(0.9), model="m/2")
+    with store.reading() as view:
+        everyone, women, moved = view.series("m/1")
+        assert view.series("m/1", "moved") == [moved]
+        assert view.series("m/3") == []
+    assert (moved.evaluator, moved.name, moved.group, moved.feature) == ("quality", "moved", "", "age")
+    assert set(everyone.rows) == {f"d/{MONDAY}", f"d/{later}"}
+    assert everyone.on(f"d/{MONDAY}") == auc(0.1 + 0.2, low=1 / 3, high=5e-324)
+    assert everyone.on(f"d/{later}") == auc(None, status="too few")
+    assert women.on(f"d/{MONDAY}") == auc(0.25, group="sex=f")
+    with pytest.raises(KeyError):
+        women.on(f"d/{later}")
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_a_status_and_a_bound_that_is_none_is_absent(store, number):
     keep(store, MONDAY, auc(number, low=0.1, high=0.2), Measurement("brier", 0.2, 9, low=number, high=0.3))
