@@ -77,10 +77,12 @@ def _as_set_up(settings: Settings, content: Json) -> Iterator[Problem]:
 def _charged(view: Transaction, model: ModelVersion, content: Json) -> Iterator[Problem]:
     """A wave with figures has a noisy tally that was paid for, and so have its inputs; exact figures have none."""
     waves = {wave.name: wave.id for wave in view.all(Wave, dataset=model.dataset)}
+    kind = content["task"]["kind"]
     for at, wave in enumerate(content["waves"]):
         known = waves.get(wave["name"], "")
         inputs = [one["column"] for one in wave.get("inputs", ())]
-        if (wave["n"] is not None or wave["groups"]) and view.tally(noisy.key(model.id, known)) is None:
+        shown = wave["n"] is not None or wave["groups"]
+        if shown and view.tally(noisy.key(model.id, known, kind)) is None:
             yield Problem(f"waves.{at}", "has figures for which no noise was drawn and charged")
         if inputs and view.tally(noisy.inputs_key(known, inputs)) is None:
             yield Problem(f"waves.{at}.inputs", "are figures for which no noise was drawn and charged")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SCORE_BINS, RESIDUAL_BINS, INPUT_BINS = 16, 32, 16
 BASES = {"binary": "scores", "multiclass": "confusion", "regression": "residual"}
+VERSIONS = {"binary": 1, "multiclass": 1, "regression": 2}
+"""Of a release's cells, by the kind of task: grows when they change, so that a wave is drawn and charged anew."""
 _MERGED = {"score": SCORE_BINS, "residual": RESIDUAL_BINS}
 _INPUT = "input:"
 _LISTED = frozenset({"category", "boolean"})
@@ -59,9 +61,9 @@ class NoisyTally:
         return cls(Tally.from_bytes(body), **json.loads(head))
 
 
-def key(model_version: str, wave: str) -> str:
-    """Under which the store keeps the noisy tally of this model version and wave."""
-    return f"release|{model_version}|{wave}|v1"
+def key(model_version: str, wave: str, kind: str) -> str:
+    """Under which the store keeps the noisy tally of this model version, of this kind of task, and wave."""
+    return f"release|{model_version}|{wave}|v{VERSIONS[kind]}"
 
 
 def inputs_key(wave: str, columns: Iterable[str]) -> str:
@@ -79,11 +81,13 @@ def noisy_tally(
     The charge is durable before noise is drawn, and the noisy tally before its charge is settled and it
     is returned. A crash before the tally is stored leaves the charge in full, never to be drawn from
     again, and the next call pays anew; after, the next call replays the tally and settles. Raises
-    BudgetExhausted, or Refused for a wave or tally that is not this model's.
+    BudgetExhausted, or Refused for a wave or tally that is not this model's, or where what is kept has other cells
+    than this release would have.
     """
     if wave.state is not WaveState.ACCEPTED or wave.dataset != model_version.dataset:
         raise Refused("Only accepted waves of a model's own dataset are released.")
-    name, epsilon = key(model_version.id, wave.id), settings.publication.epsilon
+    kind = card.task(model_version.task).kind
+    name, epsilon = key(model_version.id, wave.id, kind), settings.publication.epsilon
     tables = released_tables(card, model_version.task, tally)
     return _once(store, settings, card, wave, name, tables, epsilon, person_name)
 
@@ -94,7 +98,7 @@ def noisy_inputs(
     """The one noisy tally of a wave's inputs, shared by every model that reads the same columns.
 
     Drawn, charged and replayed as `noisy_tally` is, at `publication.input_epsilon`. Raises BudgetExhausted, or
-    Refused for a wave that was not accepted.
+    Refused for a wave that was not accepted and for other cells.
     """
     if wave.state is not WaveState.ACCEPTED:
         raise Refused("Only accepted waves are released.")
@@ -155,6 +159,11 @@ def _once(
     person_name: str,
 ) -> NoisyTally:  # fmt: skip
     if (stored := _stored(store, name)) is not None:
+        if _cells(stored.tally.tables) != _cells(tables):
+            raise Refused(
+                f"The noisy counts kept as {name!r} have other cells than a release has now, and are not read."
+                " Whoever changed the cells has to raise their version, so that they are drawn and charged anew."
+            )
         _settle(store, stored.charge, person_name)
         return stored
     delta = settings.publication.delta
@@ -164,6 +173,10 @@ def _once(
     pool = ledger.held_out_pool(card, wave.name)
     charge = ledger.reserve(store, pool, mechanism.event, card.unit, name, person_name)
     return _draw(store, name, mechanism, tables, epsilon, delta, charge.id, person_name)
+
+
+def _cells(tables: Mapping[str, Table]) -> dict[str, tuple[Axis, ...]]:
+    return {name: table.axes for name, table in tables.items()}
 
 
 def _draw(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sandbox.disclosure import noisy
-from sandbox.disclosure.noisy import noisy_inputs, noisy_tally
+from sandbox.disclosure.noisy import NoisyTally, noisy_inputs, noisy_tally
 from sandbox.errors import BudgetExhausted, Refused
 from sandbox.lifecycle import ChargeState, WaveState
 from sandbox.privacy import ledger, mechanisms
@@ -185,6 +185,35 @@ def test_a_tally_without_the_tables_of_its_task_is_refused_for_nothing(ask, stor
     with pytest.raises(Refused, match="scores:district"):
         ask(tally=Tally({"scores": tally["scores"]}))
     assert store.all(Charge) == []
+
+
+def test_a_release_of_numbers_from_before_its_cells_changed_is_not_read_but_drawn_and_charged_anew(
+    ask, store, card, model, wave
+):
+    card.task = lambda name: SimpleNamespace(kind="regression")
+    card.groups = ()
+    held = NoisyTally(residuals("equal", 16), 5.0, 0.5, 1e-6, "c-1")
+    with store.transaction() as tx:
+        tx.put_tally(f"release|{model.id}|{wave.id}|v1", held.to_bytes())
+    drawn = ask(tally=residuals("root", 1024))
+    assert drawn.tally["residual"].axes[0].labels[1] == "root 32"
+    assert ask(tally=residuals("root", 1024)).to_bytes() == drawn.to_bytes()
+    assert [charge.purpose for charge in store.all(Charge)] == ["release|outcome/1|crime/2016|v2"]
+
+
+def test_kept_counts_of_other_cells_than_a_release_has_now_are_refused_and_never_read(ask, store, card):
+    card.task = lambda name: SimpleNamespace(kind="regression")
+    card.groups = ()
+    ask(tally=residuals("root", 1024))
+    with pytest.raises(Refused, match=r"\|v2' have other cells than a release has now"):
+        ask(tally=residuals("another", 1024))
+    assert ledger.status(store, POOL).charges == 1
+
+
+def residuals(kind, bins):
+    """A tally of errors of predicted numbers, on an axis of this kind."""
+    axis = Axis("residual", tuple(f"{kind} {bin}" for bin in range(bins)))
+    return Tally({"residual": Table.count([axis], np.arange(2000) % bins)})
 
 
 @pytest.fixture
