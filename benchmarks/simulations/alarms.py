@@ -27,12 +27,13 @@ class Quiet:
     what: str
     stream_years: int
     alarms: int
-    declared: float
-    """How many alarms the policy allows so many stream-years, at one a year for 160 streams."""
+    declared: float | None
+    """How many alarms the policy allows so many stream-years, at one a year for 160 streams; None where nothing is
+    promised."""
 
     @property
     def missed(self) -> bool:
-        return self.alarms > self.declared
+        return self.declared is not None and self.alarms > self.declared
 
 
 @dataclass(frozen=True)
