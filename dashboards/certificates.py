@@ -21,6 +21,10 @@ def _small(value: Any) -> str:
     return f"{float(value):.3g}"
 
 
+def _up(value: Any) -> str:
+    return f"{wording.rounded_up(float(value)):.4g}"
+
+
 def _down(value: Any) -> str:
     return f"{wording.rounded_down(float(value)):g}"
 
@@ -39,8 +43,8 @@ def _whole(value: Any) -> str:
 
 
 _LINES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("epsilon", f"{wording.alone('training')}, by privacy loss distributions", _small),
-    ("epsilon_opacus", "The same by Opacus’s accountant, a check", _small),
+    ("epsilon", f"{wording.alone('training')}, by privacy loss distributions", _up),
+    ("epsilon_opacus", "The same by Opacus’s accountant, a check", _up),
     ("epsilon_audited", f"{wording.AUDITED[0].upper()}{wording.AUDITED[1:]} of ε, from canaries", _down),
     ("epsilon_audited_gaussian", "The same, if the noise is Gaussian", _down),
     ("audit_confidence", "Confidence of the lower bounds", _percent),

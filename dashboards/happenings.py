@@ -53,10 +53,12 @@ def happenings(lines: Sequence[Line], called: Mapping[str, str], at_most: int) -
         if line.action in FOLDED:
             continue
         key = (line.by, line.action, "" if line.action == "privacy.open" else _subject(line, called))
-        if told and told[-1][0] == key:
-            told[-1][1].append(line)
-        else:
+        # the last but one, too: a release charges in turn for the model and, once a wave, for the inputs
+        same = next((folded for known, folded in reversed(told[-2:]) if known == key), None)
+        if same is None:
             told.append((key, [line]))
+        else:
+            same.append(line)
     return tuple(_happening(folded, called) for _, folded in told[:at_most])
 
 
@@ -92,6 +94,8 @@ def _subject(line: Line, called: Mapping[str, str]) -> str:
 
 
 def _released(line: Line) -> str:
-    """The model version that a charge `release|<model>|<wave>|...` was made for, else nothing."""
-    parts = line.reason.split("|")
-    return parts[1] if line.action == "privacy.reserve" and parts[0] == "release" and len(parts) > 1 else ""
+    """What a charge `release|<model>|<wave>|...` or `inputs|<wave>|...` was made for publishing, else nothing."""
+    what, *parts = line.reason.split("|")
+    if line.action != "privacy.reserve" or not parts:
+        return ""
+    return {"release": parts[0], "inputs": "how the inputs have moved"}.get(what, "")

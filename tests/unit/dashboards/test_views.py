@@ -231,11 +231,14 @@ def test_views_and_charts_load_no_engine():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_charges_of_one_release_are_one_happening(made_up):
+def test_the_charges_of_one_release_are_one_happening_and_those_for_the_inputs_another(made_up):
     for wave in ("2016-07", "2017-07"):
-        pool, why = f"held-out:crime_people/{wave}", f"release|{CRIME}|crime/{wave}|v1"
-        with made_up.store.transaction() as tx:
-            tx.log(Event("omar", "privacy.reserve", "c0ffee", why, {"pool": pool}))
-            tx.log(Event("omar", "release.noise", "x"))
-    newest = views.overview(made_up.store).happenings[0]
-    assert (newest.what, newest.subject) == ("charged 2 held-out budgets for releasing", CRIME)
+        for why in (f"release|{CRIME}|crime/{wave}|v1", f"inputs|crime/{wave}|dc20f229c0041074|v1"):
+            with made_up.store.transaction() as tx:
+                tx.log(
+                    Event("omar", "privacy.reserve", "c0ffee", why, {"pool": f"held-out:crime_people/{wave}"})
+                )
+                tx.log(Event("omar", "release.noise", "x"))
+    told = [(h.what, h.subject, h.reason) for h in views.overview(made_up.store).happenings[:2]]
+    what = "charged 2 held-out budgets for releasing"
+    assert told == [(what, "how the inputs have moved", ""), (what, CRIME, "")]
