@@ -65,16 +65,21 @@ def values_of(model: int, waves: int) -> np.ndarray[Any, Any]:
 
 
 def fill_ours(store: Store, models: int, waves: int) -> None:
-    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(waves)]
-    event = Event("bench", "test", "waves")
-    with store.transaction() as tx:
-        for day in days:
-            tx.add(_wave(day), event)
+    days = arrive(store, date(2026, 1, 1), waves)
     for model in range(models):
         values = values_of(model, waves)
         with store.transaction() as tx:
             for day, row in zip(days, values, strict=True):
                 add(tx, f"model-{model:03}/1", day, row)
+
+
+def arrive(store: Store, first: date, count: int) -> list[date]:
+    """So many waves, one a day; gives their days."""
+    days = [first + timedelta(days=number) for number in range(count)]
+    with store.transaction() as tx:
+        for day in days:
+            tx.add(_wave(day), Event("bench", "test", "waves"))
+    return days
 
 
 def add(tx: Any, model: str, day: date, row: Sequence[float]) -> None:
@@ -214,12 +219,11 @@ def search_models(client: Any, experiment: str) -> float:
 
 
 def record_ours(store: Store) -> float:
-    day, spent = date(2030, 1, 1), []
-    for number in range(WARM + 50):
-        row = values_of(999, 1)[0]
+    row, spent = values_of(999, 1)[0], []
+    for day in arrive(store, date(2030, 1, 1), WARM + 50):
         before = time.perf_counter()
         with store.transaction() as tx:
-            add(tx, "model-000/1", day + timedelta(days=number), row)
+            add(tx, "model-000/1", day, row)
         spent.append(time.perf_counter() - before)
     return statistics.median(spent[WARM:])
 

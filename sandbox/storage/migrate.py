@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-HEAD = "0008"
+HEAD = "0009"
 VERSION_TABLE = "ndl_schema"
 _ALEMBIC = threading.Lock()  # its context is one for the whole process
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sandbox import audit
 from sandbox.errors import NotFound, Unfit
 from sandbox.records import Evaluation, Event, Json, Measurement
-from sandbox.storage import results, tables
+from sandbox.storage import recording, results, tables
 from sandbox.storage.engine import open_engine
 from sandbox.storage.migrate import upgrade
 
@@ -125,7 +125,7 @@ class Transaction:
         self, evaluation: Evaluation, measurements: Iterable[Measurement], event: Event
     ) -> None:
         """Stores one evaluation with its measurements; raises IntegrityError when it is done already."""
-        results.record(self.connection, evaluation, measurements)
+        recording.record(self.connection, evaluation, measurements)
         self.log(event)
 
     def measurements(

@@ -142,7 +142,7 @@ weekly = sa.Table(
     metadata,
     *(
         sa.Column(name, sa.Integer, primary_key=True, autoincrement=False)
-        for name in ("series", "week", "version")
+        for name in ("week", "series", "version")
     ),
     *(sa.Column(name, sa.Integer, nullable=False) for name in ("waves", "known")),
     *(sa.Column(name, sa.Float, nullable=False) for name in ("total", "least", "most")),

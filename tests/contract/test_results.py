@@ -122,6 +122,18 @@ def test_a_week_is_summed_by_the_newest_version_that_saw_it(store):
     assert (second.start, second.mean) == (MONDAY + timedelta(7), 0.4)
 
 
+def test_an_evaluation_changes_as_few_pages_however_many_weeks_there_are(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/ndl.db")
+    log = tmp_path / "ndl.db-wal"
+    measured = [Measurement(f"measure_{at}", 0.5, 9, 0.4, 0.6) for at in range(20)]
+    for week in range(40):
+        keep(store, MONDAY + timedelta(7 * week), *measured)
+    before = log.stat().st_size
+    keep(store, MONDAY + timedelta(7 * 39), *measured, version=2)
+    assert (log.stat().st_size - before) / 4120 < 16  # a page with its head
+    store.close()
+
+
 def test_a_week_without_a_value_has_none(store):
     keep(store, MONDAY, Measurement("auc", None, 2, status="too few"))
     with store.reading() as view:
