@@ -1,4 +1,4 @@
-"""What do counts in 16 wide score bins say, and how far could their width mislead?
+"""What do counts in 16 or 32 wide score bins say, and how far could their width mislead?
 
 Counting the records of a wide bin as tied is right when a model gives few distinct scores and too low
 when scores lie smoothly in it (by 0.002 to 0.02). Nobody outside knows which, so the AUC is put half

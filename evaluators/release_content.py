@@ -206,7 +206,15 @@ def _history(store: Store, version: ModelVersion, shown: list[Shown]) -> list[Js
         changes.append((day, words.format(version.version)))
     for s in shown:
         day = s.evaluated.isoformat()
-        wrong = sorted({j.rule for j in s.judged if j.verdict is Verdict.BEYOND})
-        found = f"beyond its limits for {' and '.join(wrong)}" if wrong else "nothing beyond its limits"
-        changes.append((day, f"Checked on wave {s.wave.name}: {found}."))
+        changes.append((day, f"Checked on wave {s.wave.name}: {_found(s.judged)}."))
     return [{"day": day, "what": what} for day, what in sorted(changes, key=lambda c: c[0])][::-1]
+
+
+def _found(judged: Sequence[Judgement]) -> str:
+    """What is beyond its limits; else whether that is because all is within them."""
+    rules = {v: " and ".join(sorted({j.rule for j in judged if j.verdict is v})) for v in Verdict}
+    if wrong := rules[Verdict.BEYOND]:
+        return f"beyond its limits for {wrong}"
+    if unsure := rules[Verdict.UNKNOWN]:
+        return f"nothing found beyond its limits, with too little data to tell for {unsure}"
+    return "nothing beyond its limits"

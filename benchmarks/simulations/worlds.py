@@ -83,12 +83,12 @@ def _binary_worlds() -> Iterator[World]:
 
 def _noisy_worlds() -> Iterator[World]:
     names = ("auc", "outcome_rate", "selection_rate", "tpr", "fpr", "accuracy", "calibration_bias")
-    for base, n, sigma in product((-2.5, -1.0), (1000, 4000, 20_000), (3.0, 10.0, 25.0)):
+    for bins, base, n, sigma in product((16, 32), (-2.5, -1.0), (1000, 4000, 20_000), (3.0, 10.0, 25.0)):
         fine = scored(base, 1.0, 0.2)
-        cells = fine.reshape(2, 16, BINS // 16).sum(axis=-1)
+        cells = fine.reshape(2, bins, BINS // bins).sum(axis=-1)
         truths = {name: float(curve.METRICS[name](fine)) for name in names}
         figures = {f"noisy {name}": (truths[name], partial(_noisy, name, sigma)) for name in names}
-        yield World(f"noise={sigma:g} base={base:g} n={n}", cells, n, figures, sigma)
+        yield World(f"noise={sigma:g} bins={bins} base={base:g} n={n}", cells, n, figures, sigma)
 
 
 def _multiclass_worlds() -> Iterator[World]:

@@ -1,7 +1,7 @@
 """What may the outside know of a wave's tally? A noisy one, drawn once, charged first, replayed for ever.
 
-Of what a model said, for each model version, with scores merged to 16 bins and residuals to 32; a group column of the
-card adds one:
+Of what a model said, for each model version, with scores merged to 32 bins (of a group to 16: fewer records, fewer
+noisy cells) and residuals to 32; a group column of the card adds one:
 
     binary       scores, scores:<group>
     multiclass   confusion, confusion:<group>
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from sandbox.catalogue.card import Card
     from sandbox.storage import Store
 
-SCORE_BINS, RESIDUAL_BINS, INPUT_BINS = 16, 32, 16
+SCORE_BINS, GROUP_SCORE_BINS, RESIDUAL_BINS, INPUT_BINS = 32, 16, 32, 16
 BASES = {"binary": "scores", "multiclass": "confusion", "regression": "residual"}
-VERSIONS = {"binary": 1, "multiclass": 1, "regression": 2}
+VERSIONS = {"binary": 2, "multiclass": 1, "regression": 2}
 """Of a release's cells, by the kind of task: grows when they change, so that a wave is drawn and charged anew."""
 _MERGED = {"score": SCORE_BINS, "residual": RESIDUAL_BINS}
+_MERGED_OF_GROUPS = {**_MERGED, "score": GROUP_SCORE_BINS}
 _INPUT = "input:"
 _LISTED = frozenset({"category", "boolean"})
 
@@ -113,7 +114,7 @@ def released_tables(card: Card, task: str, tally: Tally) -> dict[str, Table]:
     names = [base, *(f"{base}:{group}" for group in card.groups)]
     if missing := [name for name in names if name not in tally.tables]:
         raise Refused(f"This tally lacks what a release is made from: {', '.join(missing)}.")
-    return {name: _merged(tally[name]) for name in names}
+    return {name: _merged(tally[name], _MERGED if name == base else _MERGED_OF_GROUPS) for name in names}
 
 
 def released_inputs(card: Card, tally: Tally) -> dict[str, Table]:
@@ -134,10 +135,10 @@ def columns_of(tables: Iterable[str]) -> list[str]:
     return [name.removeprefix(_INPUT) for name in tables]
 
 
-def _merged(table: Table) -> Table:
+def _merged(table: Table, bins: Mapping[str, int]) -> Table:
     for axis in table.axes:
-        if axis.name in _MERGED:
-            table = _merged_axis(table, axis, _MERGED[axis.name])
+        if axis.name in bins:
+            table = _merged_axis(table, axis, bins[axis.name])
     return table
 
 

@@ -132,14 +132,15 @@ def test_counting_scores_into_bins_loses_less_than_a_thousandth():
         assert float(curve.METRICS[name](counts)) == pytest.approx(value, abs=1e-3), name
 
 
-def test_sixteen_bins_reach_the_auc_of_smooth_and_of_lumpy_scores():
+@pytest.mark.parametrize("bins", [16, 32])
+def test_wide_bins_reach_the_auc_of_smooth_and_of_lumpy_scores(bins):
     rng = np.random.default_rng(9)
     smooth = 1 / (1 + np.exp(-rng.normal(-2, 1, 200_000)))
-    lumpy = score_values(16)[score_positions(smooth) // 64]
+    lumpy = score_values(bins)[score_positions(smooth) // (1024 // bins)]
     for score in (smooth, lumpy):
         outcome = (rng.random(len(score)) < score).astype(int)
         fine = counted(score, outcome)
-        wide = fine.reshape(2, 16, 64).sum(axis=-1)
+        wide = fine.reshape(2, bins, -1).sum(axis=-1)
         assert abs(float(coarse.auc(wide) - curve.auc(fine))) <= coarse.auc_reach(wide) + 3e-4
 
 

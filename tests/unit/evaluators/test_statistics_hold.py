@@ -101,13 +101,14 @@ def test_r2_intervals_cover_whether_errors_are_larger_or_smaller_far_out(far):
     assert covered(made, 1 - square / 0.3**2) >= AT_LEAST
 
 
-def test_noisy_intervals_cover_with_the_noise_in_them():
-    rng = stream("noisy")
+@pytest.mark.parametrize("bins", [16, 32])
+def test_noisy_intervals_cover_with_the_noise_in_them(bins):
+    rng = stream("noisy", bins)
     big = counts(*population(400_000, -1.0, 1.2, rng))
     truth = {name: float(curve.METRICS[name](big)) for name in ("auc", "calibration_bias", "accuracy", "tpr")}
     hits = dict.fromkeys(truth, 0)
     for _ in range(150):
-        c = counts(*population(4000, -1.0, 1.2, rng), bins=16)
+        c = counts(*population(4000, -1.0, 1.2, rng), bins=bins)
         noisy = Counts(c + np.rint(rng.normal(0, 10, c.shape)).astype(int), 10.0, 10)
         for name, answer in _binary(noisy, tuple(truth)):
             estimate = answer(0.95)
