@@ -6,8 +6,9 @@ expect, without any of its outcomes (confidence-based performance estimation). T
 that calibration and the luck of the outcomes to come; it does not hold a changed relation between scores and outcomes:
 to that such an estimate is blind, and `relation_drift` looks for it once outcomes are there.
 
-Records count alike, whatever their weight. Where people have several records, outcomes come less independently, and the
-interval is as much wider as that of the same figure on the reference wave is (its design effect; evaluators.cases).
+Where records have weights, calibration and estimate are those of the population which they stand for. Then, and where
+people have several records, the interval is as much wider as that of the same figure on the reference wave is (its
+design effect; evaluators.cases), and persons are counted for `too few`.
 
 Settlement: for the records whose outcome is known, the estimate stands beside the truth (`_error`: estimate less truth,
 its interval holds 0 where the truth lay within), and `_held` is the share of waves so far where it did. Of a
@@ -17,6 +18,7 @@ number nothing can be said without outcomes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,7 +41,7 @@ PRIOR = np.array([0.0, 1.0, 1.0])
 UNSETTLED = "no outcomes yet"
 
 
-@evaluator("expected", version=2, kinds={"binary", "multiclass"})
+@evaluator("expected", version=3, kinds={"binary", "multiclass"})
 def expected(context: Context) -> Iterator[Measurement]:
     for name, metric in _METRICS[context.task.kind].items():
         yield from _measure(context, name, metric)
@@ -48,27 +50,26 @@ def expected(context: Context) -> Iterator[Measurement]:
 def _measure(context: Context, name: str, metric: Callable[[Array], Array]) -> Iterator[Measurement]:
     said = f"expected_{name}"
     names = (said, f"{said}_error", f"{said}_held")
-    scores = context.tally["score"].counts
-    n, kind = int(scores.sum()), context.task.kind
+    scores, kind = Cases.of(context.tally, "score"), context.task.kind
     if context.reference is None:
-        yield from (Measurement(each, None, n, status="reference") for each in names)
+        yield from (Measurement(each, None, scores.n, status="reference") for each in names)
         return
     known = _known(context.reference, kind)
-    if known.sum(axis=1).min() < context.minimum:
-        yield from (too_few(each, n) for each in names)
+    if known.rarest < context.minimum:
+        yield from (too_few(each, scores.n) for each in names)
         return
-    fit, told = calibration(known), independent(context.reference, kind, name)
-    estimate = estimated(scores, fit, metric, told) if n >= context.minimum else None
-    yield of(said, estimate) if estimate else too_few(said, n)
+    fit, told = calibration(known.counts), independent(context.reference, kind, name)
+    estimate = estimated(scores, fit, metric, told) if scores.units >= context.minimum else None
+    yield of(said, estimate) if estimate else too_few(said, scores.n)
     settled = [
         (expected_there, truth)
-        for counts in (_known(tally, kind) for tally in (context.tally, *context.earlier))
-        if (truth := _truth(counts, name, metric, context.minimum)) is not None
-        and (expected_there := estimated(counts.sum(axis=0), fit, metric, told)) is not None
+        for there in (_known(tally, kind) for tally in (context.tally, *context.earlier))
+        if (truth := _truth(there, name, metric, context.minimum)) is not None
+        and (expected_there := estimated(_scores(there), fit, metric, told)) is not None
     ]
     now = _known(context.tally, kind)
     if _truth(now, name, metric, context.minimum) is None:
-        yield Measurement(names[1], None, int(now.sum()), status=UNSETTLED)
+        yield Measurement(names[1], None, now.n, status=UNSETTLED)
     else:
         guess, truth = settled[0]
         yield of(names[1], Estimate(guess.value - truth, guess.low - truth, guess.high - truth, guess.n))
@@ -95,30 +96,30 @@ def calibration(counts: Array) -> tuple[Array, Array]:
 
 
 def independent(reference: Tally, kind: str, name: str) -> float:
-    """How many independent records tell as much as one: less than 1 where people have several."""
+    """How many independent records tell as much as one: less than 1 where people have several, or weights differ."""
     cases = Cases.of(reference, _TABLES[kind]).coarse()
     variance = curve.auc_variance if name == "auc" else partial(share_variance, _METRICS[kind][name])
     return float(cases.effective(_METRICS[kind][name], variance).sum() / cases.counts.sum())
 
 
 def estimated(
-    scores: Array, fit: tuple[Array, Array], metric: Callable[[Array], Array], told: float = 1.0
+    scores: Cases, fit: tuple[Array, Array], metric: Callable[[Array], Array], told: float = 1.0
 ) -> Estimate | None:
-    """The metric to expect of records with these counts of scores, each telling as much as `told` independent ones;
-    None where it is not defined.
+    """The metric to expect of records with these scores, each telling as much as `told` independent ones; None where
+    it is not defined.
 
     The draws are a function of the scores and the calibration: the same ones, the same interval."""
     beta, covariance = fit
-    rng = stream("expected", scores.tobytes(), beta.tobytes())
+    rng = stream("expected", scores.records.tobytes(), beta.tobytes())
     drawn = _chance(rng.multivariate_normal(beta, covariance, DRAWS, method="eigh"))
-    yes = rng.binomial(scores.astype(np.int64), drawn)
-    values = metric(np.stack([scores - yes, yes], axis=1))
-    likely = scores * _chance(beta)
-    value = float(metric(np.stack([scores - likely, likely])))
-    spread, rarer = float(np.nanvar(values, ddof=1)), min(likely.sum(), (scores - likely).sum())
+    yes, weight = rng.binomial(scores.records, drawn), scores.counts / np.maximum(scores.records, 1)
+    values = metric(np.stack([scores.records - yes, yes], axis=1) * weight)
+    likely = scores.counts * _chance(beta)
+    value = float(metric(np.stack([scores.counts - likely, likely])))
+    spread, rarer = float(np.nanvar(values, ddof=1)), min(likely.sum(), (scores.counts - likely).sum())
     if not np.isfinite(value) or not np.isfinite(spread) or rarer < 2:
         return None
-    return intervals.on_log_odds(value, spread / told, float(rarer) * told, int(scores.sum()))
+    return intervals.on_log_odds(value, spread / told, float(rarer) * told, scores.n)
 
 
 def _chance(beta: Array) -> Array:
@@ -131,15 +132,20 @@ def _design() -> Array:
     return np.stack([np.ones(BINS), np.log(p), -np.log1p(-p)])
 
 
-def _known(tally: Tally, kind: str) -> Array:
+def _known(tally: Tally, kind: str) -> Cases:
     """Outcome x score of the records whose outcome is known; of several classes, whether the chosen one is right."""
-    counts = tally[_TABLES[kind]].counts
-    return np.asarray(counts.reshape(2, BINS, -1).sum(axis=2))
+    cases = Cases.of(tally, _TABLES[kind])
+    records, counts = (part.reshape(2, BINS, -1).sum(axis=2) for part in (cases.records, cases.counts))
+    return replace(cases, records=records, counts=counts)
 
 
-def _truth(counts: Array, name: str, metric: Callable[[Array], Array], minimum: int) -> float | None:
-    enough = counts.sum(axis=1).min() if name == "auc" else counts.sum()
-    return float(metric(counts)) if enough >= minimum else None
+def _scores(known: Cases) -> Cases:
+    return Cases(known.records.sum(axis=0), known.counts.sum(axis=0))
+
+
+def _truth(known: Cases, name: str, metric: Callable[[Array], Array], minimum: int) -> float | None:
+    enough = known.rarest if name == "auc" else known.units
+    return float(metric(known.counts)) if enough >= minimum else None
 
 
 _TABLES = {"binary": "scores", "multiclass": "confidence"}

@@ -13,6 +13,7 @@ import pytest
 
 from evaluators import axes, curve, units
 from evaluators.base import Context
+from evaluators.cases import Cases
 from evaluators.expected import BINS, calibration, estimated, expected
 from sandbox.tally import Axis, Table, Tally
 from tests.spec.test_robustness_by_hand import CARD
@@ -89,6 +90,33 @@ def test_the_reference_wave_is_what_is_learnt_from_and_few_outcomes_teach_nothin
     assert {m.status for m in measured(tally(NONE, (40, 60)), reference=fewer).values()} == {"too few"}
 
 
+def weighed(known, weights):
+    """A tally of records that weigh so much, in the order of `counts`."""
+    made, heavy = dict(tally(known).tables), counts(*weights) * known
+    made |= {"weighted:scores": Table(made["scores"].axes, heavy)}
+    heavy_scores = heavy.reshape(2, BINS, -1).sum(axis=(0, 2))
+    return Tally(made | {"weighted:score": Table(made["score"].axes, heavy_scores)})
+
+
+def test_of_weighted_records_the_population_they_stand_for_is_expected_by_hand():
+    """In the reference those at 0.25 that fell weigh 2 and stand for twice as many: 40 % of them fall, in truth. Of the
+    new wave those at 0.25 weigh 3, and so stand for 120 beside 60 others:
+
+                        at 0.25    at 0.75
+        will not fall      72         15
+        will fall          48         45
+    """
+    reference = weighed(counts(75_000, 25_000, 25_000, 75_000), (1, 2, 1, 1))
+    found = measured(weighed(counts(20, 20, 30, 30), (3, 3, 1, 1)), reference=reference)
+    assert found["expected_accuracy"].value == pytest.approx((72 + 45) / 180, abs=0.005)
+    auc = (45 * 72 + (72 * 48 + 15 * 45) / 2) / (87 * 93)
+    assert found["expected_auc"].value == pytest.approx(auc, abs=0.005)
+    assert found["expected_auc"].n == 100  # records, not weight
+    error = found["expected_accuracy_error"]
+    truth = (3 * 20 + 30) / 180  # so many are on the right side of 0.5
+    assert error.value == pytest.approx((72 + 45) / 180 - truth, abs=0.005)
+
+
 def test_several_classes_by_hand():
     """Of those it is 0.75 sure of, the model is right on three quarters."""
     right = Axis("correct", ("no", "yes"))
@@ -121,26 +149,31 @@ def test_its_intervals_hold_while_the_relation_stays(shift, slope, bias):
         fit = calibration(world(rng, 2000, 0.0, slope, bias))
         now = world(rng, 1000, shift, slope, bias)
         for name in held:
-            guess = estimated(now.sum(axis=0), fit, curve.METRICS[name])
+            guess = estimated(Cases.plain(now.sum(axis=0)), fit, curve.METRICS[name])
             held[name] += guess.low <= float(curve.METRICS[name](now)) <= guess.high
     for name, times in held.items():
         assert times / tried >= 0.945 - 3.2 * np.sqrt(0.945 * 0.055 / tried), (name, times)
 
 
-def of_people(rng, people, each, wide):
-    """A tally of people with `each` records that share score and outcome; they are in 64 replicates if `wide`."""
+def of_people(rng, people, each, wide, uneven=0.0):
+    """A tally of people with `each` records that share score and outcome; they are in 64 replicates if `wide`. Weights
+    spread like exp(`uneven` x a normal), and are heavier where the score is high and nothing happened."""
     z = rng.normal(0, 1.2, people)
     y = (rng.random(people) < 1 / (1 + np.exp(-z))).astype(int)
     at, of = axes.score_positions(1 / (1 + np.exp(-z))), rng.integers(0, 64, people)
+    weight = np.rint(100 * np.exp(uneven * (rng.normal(size=people) + 0.5 * z - y))).astype(np.int64)
     known = np.zeros((2, 1024), np.int64)
     np.add.at(known, (y, at), each)
     made = dict(tally(known).tables)
+    joined = (units.REPLICATE_AXIS, *made["scores"].axes[:1], axes.score_axis(BINS))
     if wide:
         replicates = np.zeros((64, 2, BINS), np.int64)
-        np.add.at(replicates, (of, y, at // (1024 // BINS)), each)
-        made["replicates:scores"] = Table(
-            (units.REPLICATE_AXIS, *made["scores"].axes[:1], axes.score_axis(BINS)), replicates
-        )
+        np.add.at(replicates, (of, y, at // (1024 // BINS)), each * weight)
+        made["replicates:scores"] = Table(joined, replicates)
+    if uneven:
+        heavy = np.zeros((2, 1024), np.int64)
+        np.add.at(heavy, (y, at), each * weight)
+        made["weighted:scores"] = Table(made["scores"].axes, heavy)
     return Tally(made)
 
 
@@ -159,3 +192,25 @@ def test_where_people_have_several_records_its_intervals_hold_too():
     for name, times in held.items():
         assert times / tried >= 0.945 - 3.2 * np.sqrt(0.945 * 0.055 / tried), (name, times)
     assert narrow / tried < 0.85  # what taking them for 2,000 people would promise
+
+
+def test_where_records_weigh_differently_its_intervals_hold_the_truth_of_the_population():
+    rng, tried, unweighed, held = np.random.default_rng(9), 40, 0, {"auc": 0, "accuracy": 0}
+    for _ in range(tried):
+        reference, now = (of_people(rng, 800, 1, wide=True, uneven=0.7) for _ in range(2))
+        found = measured(now, reference=reference)
+        for name in held:
+            error = found[f"expected_{name}_error"]
+            held[name] += error.low <= 0 <= error.high
+        plain = measured(now, reference=Tally({n: reference[n] for n in ("scores", "score")}))
+        error = plain["expected_accuracy_error"]
+        unweighed += error.low <= 0 <= error.high
+    for name, times in held.items():
+        assert times / tried >= 0.945 - 3.2 * np.sqrt(0.945 * 0.055 / tried), (name, times)
+    assert unweighed / tried < 0.75  # what records that count alike would teach
+
+
+def test_few_people_with_many_records_teach_nothing():
+    rng = np.random.default_rng(10)
+    few = of_people(rng, 12, 40, wide=True)  # 480 records
+    assert {m.status for m in measured(tally(NONE, (40, 60)), reference=few).values()} == {"too few"}
