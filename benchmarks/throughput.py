@@ -135,7 +135,7 @@ def everything(path: Path, encoding: Encoding, scorer: Any, groups: list[int] | 
     total: list[scoring.Tally] = []
     for part in wanted:  # a shard's row groups are kept one by one
         batches = scoring.score(scoring.read(path, encoding, part), scorer, encoding)
-        made = count_batches(batches, [EVERYDAY, *own], rows, f"bench {part}", before=scorer)
+        made = count_batches(batches, [EVERYDAY, *own], rows, f"bench {part}", {"before": scorer})
         assert not [each for each in made if isinstance(each, Exception)], made
         total = [a + b for a, b in zip(total, made, strict=True)] if total else list(made)
     tally = scoring.Tally({name: table for made in total for name, table in made.tables.items()})

@@ -70,9 +70,12 @@ WORDS: dict[str, tuple[str, Unit]] = {
     "membership_auc_allowed": ("AUC that ε allows anybody", "score"),
     "membership_tpr_1_allowed": ("Found at 1 % that ε allows anybody", "share"),
     "membership_tpr_01_allowed": ("Found at 0.1 % that ε allows anybody", "share"),
-    "version_flips": ("Decisions that differ", "share"),
-    "version_shift": ("Answers lie apart by", "score"),
-    "version_ranks": ("Rank correlation", "score"),
+    "version_flips": ("Decisions that differ from the version before", "share"),
+    "version_shift": ("Answers lie apart from the version before by", "score"),
+    "version_ranks": ("Rank correlation with the version before", "score"),
+    "champion_flips": ("Decisions that differ from the champion's", "share"),
+    "champion_shift": ("Answers lie apart from the champion's by", "score"),
+    "champion_ranks": ("Rank correlation with the champion", "score"),
     **{
         f"{name}_{change}": (f"{words}, {how}", unit)
         for name, words, unit in _WORSE

@@ -110,9 +110,9 @@ def evaluator(
     """Registers a report under a name; raises ValueError when another module took the name.
 
     `tables` counts a scored batch into tables of its own. With `sample` it is given at most about so many records
-    of a wave, at random, and may ask the model about them again (`Batch.ask`); with `beside` it may ask the
-    version before, too (`Batch.before`). `inside` is asked once for each model version, with the reference wave, for
-    tables that need more than a wave's records: those of the training, say. On later waves they are not there.
+    of a wave, at random, and may ask the model about them again (`Batch.ask`); with `beside` it may ask the version
+    before and the champion, too (`Batch.beside`). `inside` is asked once for each model version, with the reference
+    wave, for tables that need more than a wave's records: those of the training, say. Later waves lack them.
     """
     unknown = set(kinds) - KINDS
     if unknown or "|" in name or version < 1 or sample < 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -65,14 +65,18 @@ def builder_of(evaluator: Evaluator) -> Builder | None:
 
 
 def count_batches(
-    batches: Iterable[Batch], builders: Sequence[Builder], rows: int, key: str, before: Scorer | None = None
+    batches: Iterable[Batch],
+    builders: Sequence[Builder],
+    rows: int,
+    key: str,
+    beside: Mapping[str, Scorer] | None = None,
 ) -> list[Tally | Exception]:
     """What each builder counts of these batches, of a wave of so many rows; or why it could not, as a value.
 
     Trouble with this machine is raised, and what is the model's own: what the batches or the everyday tables raise.
     `key` is of the records: what random numbers depend on.
     """
-    counters = [_Counter(builder, rows, key, before) for builder in builders]
+    counters = [_Counter(builder, rows, key, beside or {}) for builder in builders]
     most = max((builder.share(rows) for builder in builders if builder.sample), default=0.0)
     for number, batch in enumerate(batches):
         part = _sampled(batch, stream(key, number), most) if most else None
@@ -86,9 +90,9 @@ class _Counter:
     """One builder at work. A sample waits until it is of _AT_ONCE batches, for many records at once cost less; not
     longer, because small arrays that wait keep the large ones beside them from being used again."""
 
-    def __init__(self, builder: Builder, rows: int, key: str, before: Scorer | None) -> None:
+    def __init__(self, builder: Builder, rows: int, key: str, beside: Mapping[str, Scorer]) -> None:
         self._builder, self._share = builder, builder.share(rows)
-        self._key, self._before = f"{key}|{builder.name}", before
+        self._key, self._beside = f"{key}|{builder.name}", beside
         self._made: Tally | Exception | None = None
         self._waiting: list[_Part] = []
         self._counted = 0
@@ -115,7 +119,7 @@ class _Counter:
         if isinstance(self._made, Exception):
             return
         self._counted += 1
-        batch = replace(batch, before=self._before, key=f"{self._key}|{self._counted}")
+        batch = replace(batch, beside=self._beside, key=f"{self._key}|{self._counted}")
         try:
             more = self._builder.count(batch)
             self._made = more if self._made is None else self._made + more

@@ -44,17 +44,19 @@ def robustness(policy: Policy, now: Measured, _: Measured, at: Occasion) -> Iter
 
 
 def stability(policy: Policy, now: Measured, _: Measured, at: Occasion) -> Iterator[Judgement]:
-    number = at.kind == "regression"
-    limit, name = policy.stability.change, "version_shift" if number else "version_flips"
-    m = find(now, name)
-    here = None if m is None else estimate_of(m)
-    if at.reference or here is None:
+    """Against the champion, whose answers are acted on; where there is no other, against the version before."""
+    number, limit = at.kind == "regression", policy.stability.change
+    against = {"champion": "the champion", "version": "the one before"}
+    names = {f"{word}_{'shift' if number else 'flips'}": other for word, other in against.items()}
+    known = [(name, e) for name in names if (m := find(now, name)) and (e := estimate_of(m))]
+    if at.reference or not known:
         return
+    name, here = known[0]
     verdict = above(here, limit)
     what = (
-        f"Answers of this version and of the one before lie {here.value:.3f} halves of the target's range apart"
+        f"Answers of this version and of {names[name]} lie {here.value:.3f} halves of the target's range apart"
         if number
-        else f"This version decides otherwise than the one before for {here.value * 100:.1f} % of records"
+        else f"This version decides otherwise than {names[name]} for {here.value * 100:.1f} % of records"
     )
     said = f"{what} ({between(here)})"
     sentence = {

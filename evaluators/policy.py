@@ -82,7 +82,8 @@ class Robustness(_Section):
 
 
 class Stability(_Section):
-    """The share of records for which a version may decide otherwise than the one before; of numbers, how far apart."""
+    """The share of records for which a version may decide otherwise than the champion (where there is none, than the
+    version before); of numbers, how far apart."""
 
     change: Limit = 0.10
     level: Level = "Medium"

@@ -77,8 +77,8 @@ class Batch:
     features: Mapping[str, Array] = field(default_factory=dict)
     """What the model was given."""
     scorer: Scorer | None = None
-    before: Scorer | None = None
-    """The version before, for who asks for it; None where there is none."""
+    beside: Mapping[str, Scorer] = field(default_factory=dict)
+    """Other versions by what they are to this one (origins.versions_beside), for who asks for them."""
     seconds: float = 0.0
     """Of this thread's CPU, for reading and encoding the records and asking the model; of a sample, for all."""
     key: str = ""

@@ -18,7 +18,7 @@ from evaluators import scoring
 from evaluators.base import Evaluator
 from evaluators.counting import EVERYDAY, OF_THE_MACHINE, Builder, count_batches
 from evaluators.inside import Inside, Look
-from evaluators.origins import version_before
+from evaluators.origins import versions_beside
 from evaluators.scoring import SCORING_VERSION, Scorer
 from sandbox.catalogue.encoding import Encoding
 from sandbox.errors import NDLError
@@ -115,7 +115,7 @@ class Tallies:
 
     def _work(self, version: ModelVersion, wave: Wave) -> _Work:
         encoding = self.encoding(version.dataset, version.task)
-        return _Work(version, wave, encoding, version_before(self._store, version))
+        return _Work(version, wave, encoding, versions_beside(self._store, version))
 
     def _part(
         self, work: _Work, path: Path, group: int, builders: Sequence[Builder]
@@ -135,25 +135,23 @@ class Tallies:
     ) -> dict[Builder, Tally | Exception]:
         if not builders:
             return {}
-        before = self._before(work) if any(b.beside for b in builders) else None
-        if isinstance(before, Exception):
-            failed, error = [b for b in builders if b.beside], before
+        beside = self._beside(work) if any(b.beside for b in builders) else {}
+        if isinstance(beside, Exception):
+            failed, error = [b for b in builders if b.beside], beside
             return dict.fromkeys(failed, error) | self._counted(
                 work, path, groups, key, [b for b in builders if not b.beside]
             )
         batches = scoring.score(
             scoring.read(path, work.encoding, groups), self.scorer(work.version), work.encoding
         )
-        return dict(zip(builders, count_batches(batches, builders, work.wave.rows, key, before), strict=True))
+        return dict(zip(builders, count_batches(batches, builders, work.wave.rows, key, beside), strict=True))
 
-    def _before(self, work: _Work) -> Scorer | Exception | None:
-        """The model of the version before. Where it is gone, that is what can be said: the others go on."""
-        if work.before is None:
-            return None
+    def _beside(self, work: _Work) -> Mapping[str, Scorer] | Exception:
+        """The models of the other versions. Where one is gone, that is what can be said: other evaluators go on."""
         try:
-            return self.scorer(work.before)
-        except Trouble:
-            return LookupError(f"{work.before.id} cannot be loaded")
+            return {name: self.scorer(other) for name, other in work.beside.items()}
+        except Trouble as error:
+            return LookupError(str(error))
 
     def _kept(self, key: str) -> Tally | None:
         with self._store.reading() as view:
@@ -185,11 +183,12 @@ class _Work:
     version: ModelVersion
     wave: Wave
     encoding: Encoding
-    before: ModelVersion | None
+    beside: Mapping[str, ModelVersion]
 
     def of(self, builder: Builder) -> str:
         """What a builder's tally depends on beside the model, task, card and records."""
-        beside = f"|before {self.before.digest if self.before else 'none'}" if builder.beside else ""
+        others = "".join(f"|{name} {other.digest}" for name, other in self.beside.items())
+        beside = (others or "|alone") if builder.beside else ""
         sampled = f"|share {builder.share(self.wave.rows):g}" if builder.sample else ""
         return f"{builder.key}{beside}{sampled}"
 

@@ -11,7 +11,6 @@ from evaluators import scoring
 from evaluators.base import Context
 from evaluators.cases import Cases
 from evaluators.counting import Builder, count_batches
-from evaluators.origins import Origin
 from evaluators.stability import count, rank_correlation, stability
 from sandbox.catalogue.encoding import Encoding
 from tests.spec.test_robustness_by_hand import CARD, people
@@ -29,13 +28,14 @@ class Says:
         return self.answers
 
 
-def measured(task, now, before):
+def measured(task, now, before, champion=None):
     encoding = Encoding(CARD, task)
     batches = scoring.score([people().slice(0, len(now))], Says(now), encoding)
     builder = Builder("stability", 1, count, sample=100, beside=True)
-    (tally,) = count_batches(batches, [builder], len(now), "k", None if before is None else Says(before))
-    origin = Origin(before="falls/1" if before is not None else None)
-    return {m.name: m for m in stability(Context(tally, CARD, CARD.task(task), minimum=3, origin=origin))}
+    others = {"before": before, "champion": champion}
+    beside = {other: Says(said) for other, said in others.items() if said is not None}
+    (tally,) = count_batches(batches, [builder], len(now), "k", beside)
+    return {m.name: m for m in stability(Context(tally, CARD, CARD.task(task), minimum=3))}
 
 
 def test_two_classes_by_hand():
@@ -66,9 +66,26 @@ def test_the_same_answers_do_not_differ():
     assert found["version_ranks"].value == pytest.approx(1)
 
 
-def test_a_first_version_has_none_before_it_and_says_so():
-    for m in measured("fell", NOW, None).values():
-        assert (m.value, m.status) == (None, "no earlier version")
+def test_the_champion_is_another_than_the_version_before_by_hand():
+    champion = np.where(np.arange(10) < 2, 0.9, NOW)  # decides two records otherwise
+    found = measured("fell", NOW, BEFORE, champion)
+    assert (found["version_flips"].value, found["champion_flips"].value) == (0.3, 0.2)
+    assert found["champion_shift"].value == pytest.approx((0.8 + 0.7) / 10, abs=0.002)
+    assert found["champion_flips"].low < 0.2 < found["champion_flips"].high
+    assert -1 < found["champion_ranks"].low < found["champion_ranks"].value < found["version_ranks"].high
+
+
+def test_a_first_version_has_none_before_it_and_no_champion_and_says_so():
+    found = measured("fell", NOW, None)
+    for name in ("flips", "shift", "ranks"):
+        assert (found[f"version_{name}"].value, found[f"version_{name}"].status) == (
+            None,
+            "no earlier version",
+        )
+        assert (found[f"champion_{name}"].value, found[f"champion_{name}"].status) == (
+            None,
+            "no other champion",
+        )
 
 
 def test_the_rank_correlation_is_scipys():

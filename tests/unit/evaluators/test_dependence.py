@@ -14,7 +14,6 @@ from evaluators import change, drift, intervals, robustness, scoring, stability
 from evaluators.base import Context, stream
 from evaluators.counting import EVERYDAY, Builder, count_batches
 from evaluators.monitor import FIGURES, check
-from evaluators.origins import Origin
 from sandbox.catalogue.encoding import Encoding
 from sandbox.tally import Tally
 from tests.unit.evaluators.conftest import AgeScorer
@@ -43,13 +42,13 @@ def tally_of(card, task, table):
         Builder("stability", 1, stability.count, 10**6, beside=True),
     ]
     batches = scoring.score([table], AgeScorer(encoding), encoding)
-    made = count_batches(batches, builders, table.num_rows, "k", Calmer(encoding))
+    made = count_batches(batches, builders, table.num_rows, "k", {"before": Calmer(encoding)})
     return Tally(reduce(lambda tables, tally: {**tables, **tally.tables}, made, {}))
 
 
 def measured(card, task, now, reference, reports):
     tallies = [tally_of(card, task, table) for table in (now, reference)]
-    context = Context(tallies[0], card, card.task(task), tallies[1], "k", origin=Origin(before="age/1"))
+    context = Context(tallies[0], card, card.task(task), tallies[1], "k")
     return {(m.name, m.group, m.feature): m for report in reports for m in report(context)}
 
 

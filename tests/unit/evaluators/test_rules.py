@@ -205,6 +205,15 @@ def test_a_version_that_decides_otherwise_than_the_one_before_says_so_once(kind,
     assert judge(Policy(), "stability", [m(name, None, status="no earlier version")], [], FIRST) == []
 
 
+def test_where_there_is_a_champion_a_version_is_judged_by_what_it_decides_otherwise_than_that_one():
+    now = [m("version_flips", 0.14, 0.12, 0.16), m("champion_flips", 0.04, 0.03, 0.05)]
+    found = one("stability", now, at=FIRST)
+    assert (found.subject, found.verdict) == ("champion_flips", Verdict.WITHIN)
+    assert "otherwise than the champion for 4.0 % of records" in found.sentence
+    alone = [now[0], m("champion_flips", None, status="no other champion")]
+    assert one("stability", alone, at=FIRST).subject == "version_flips"
+
+
 @pytest.mark.parametrize(
     ("held", "verdict"),
     [
