@@ -106,7 +106,7 @@ def _line(row: Any) -> str:
         goal = NO_GOAL if row.declared is None else f"declared: {row.declared:g}"
         return f"{row.what:70}{row.alarms:5} alarms in {row.stream_years:,} stream-years ({goal})"
     if isinstance(row, alarms.Delay):
-        goal = "no goal" if row.goal is None else f"goal: {row.goal:g}"
+        goal = "no promise" if row.goal is None else f"goal: {row.goal:g}"
         return (
             f"{row.what:70}{row.median:5g} days (median; {goal}; {row.least:g} if both rates were known),"
             f" {row.nine_in_ten:g} in 9 of 10, {row.never} never"

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-CHANGES = {0.01: 1 / 6, 0.02: 1 / 2, 0.04: 1 / 6, 0.08: 1 / 6}
-"""How large a change may be, and the weight of each: half is put on two points, which is to be seen within days."""
+CHANGES = {0.01: 1 / 6, 0.02: 2 / 3, 0.04: 1 / 12, 0.08: 1 / 12}
+"""How large a change may be, and the weight of each. Most is put on two points, which is to be seen within days; one of
+four or eight is seen as soon with little weight, and closer neighbours of two (1.5, 2.5) would see nothing sooner."""
 _REACH = 6.0
 """How many standard deviations of the reference on either side are considered as the figure before."""
 _NODES = 33, 513
