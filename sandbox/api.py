@@ -89,6 +89,6 @@ class Sandbox:
 
     @cached_property
     def console(self) -> Console:
-        from rich.console import Console
+        from sandbox.console import WholeConsole
 
-        return Console()
+        return WholeConsole()
