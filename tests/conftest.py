@@ -30,6 +30,22 @@ def mlflow_settings(tmp_path, empty_mlflow):
     return Settings(storage=Storage(folder=folder))
 
 
+@pytest.fixture(scope="session")
+def ready_file(tmp_path_factory):
+    """A SQLite database with its tables and nothing in them; making one costs 50 ms, copying it nearly nothing."""
+    from sandbox.storage import Store
+
+    file = tmp_path_factory.mktemp("ready") / "ndl.db"
+    Store(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture
+def ready_url(tmp_path, ready_file):
+    """The address of such a database of the test's own."""
+    return f"sqlite:///{shutil.copy(ready_file, tmp_path / 'ndl.db')}"
+
+
 class Clinic:
     """A dataset of made-up patients with up to five visits each, in a store of its own."""
 
@@ -173,9 +189,10 @@ question_a_decision = "Ask the ward sister."
 
 
 @pytest.fixture
-def clinic(tmp_path):
+def clinic(tmp_path, ready_file):
     """No MLflow store yet: a test that trains asks for `mlflow_settings` too."""
     (tmp_path / "var").mkdir(exist_ok=True)
+    shutil.copy(ready_file, tmp_path / "var" / "ndl.db")
     made = Clinic(Settings(storage=Storage(folder=tmp_path / "var")))
     yield made
     made.store.close()

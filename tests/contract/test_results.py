@@ -21,9 +21,9 @@ from sandbox.settings import Settings, Storage
 from sandbox.storage import Store, archive, tables
 from sandbox.storage.export import export
 from sandbox.storage.results_cli import results
-from tests.contract.test_store import ready, ready_file, store, url
+from tests.contract.test_store import ready, store, url
 
-__all__ = ["ready", "ready_file", "store", "url"]
+__all__ = ["ready", "store", "url"]
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MONDAY = date(2026, 8, 3)

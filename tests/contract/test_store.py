@@ -1,7 +1,6 @@
 """What every store promises, whatever database is behind it: a SQLite file, or a real PostgreSQL server."""
 
 import math
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -42,20 +41,11 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres")()
 
 
-@pytest.fixture(scope="session")
-def ready_file(tmp_path_factory):
-    """A SQLite file with its tables; copying one is quicker than making one."""
-    file = tmp_path_factory.mktemp("ready") / "ndl.db"
-    Store(f"sqlite:///{file}").close()
-    return file
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ready(request, tmp_path):
+def ready(request):
     """A database of each kind that has its tables, with nothing in them."""
     if request.param == "sqlite":
-        copy = shutil.copy(request.getfixturevalue("ready_file"), tmp_path)
-        return f"sqlite:///{copy}"
+        return request.getfixturevalue("ready_url")
     return request.getfixturevalue("postgres").ready()
 
 

@@ -306,8 +306,8 @@ def fill_falls(made, waves):
 
 
 @pytest.fixture
-def empty_store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/ndl.db")
+def empty_store(ready_url):
+    store = Store(ready_url)
     yield store
     store.close()
 

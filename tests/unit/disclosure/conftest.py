@@ -68,8 +68,8 @@ def model():
 
 
 @pytest.fixture
-def store(tmp_path, card, wave, model):
-    store = Store(f"sqlite:///{tmp_path}/ndl.db", clock=lambda: NOON)
+def store(ready_url, card, wave, model):
+    store = Store(ready_url, clock=lambda: NOON)
     words = {
         "ndl:dataset": {
             **CONTENT["dataset"], "unit": "crime_id", "tasks": {"solved": CONTENT["task"]},

@@ -103,8 +103,8 @@ def no_mlflow(monkeypatch):
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/ndl.db", clock=lambda: NOON)
+def store(ready_url):
+    store = Store(ready_url, clock=lambda: NOON)
     yield store
     store.close()
 

@@ -32,8 +32,8 @@ class Engine:
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/ndl.db", clock=lambda: datetime.now(UTC))
+def store(ready_url):
+    store = Store(ready_url, clock=lambda: datetime.now(UTC))
     yield store
     store.close()
 

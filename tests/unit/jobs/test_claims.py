@@ -33,10 +33,9 @@ def clock():
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def store(request, tmp_path, clock):
-    url = f"sqlite:///{tmp_path}/ndl.db"
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres").ready()
+def store(request, clock):
+    sqlite = request.param == "sqlite"
+    url = request.getfixturevalue("ready_url") if sqlite else request.getfixturevalue("postgres").ready()
     store = Store(url, clock=clock)
     yield store
     store.close()

@@ -37,8 +37,8 @@ def dead(watch, workers, now, clock=None):
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/ndl.db")
+def store(ready_url):
+    store = Store(ready_url)
     yield store
     store.close()
 

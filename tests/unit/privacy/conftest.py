@@ -11,8 +11,8 @@ from sandbox.storage import Store
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/ndl.db")
+def store(ready_url):
+    store = Store(ready_url)
     yield store
     store.close()
 

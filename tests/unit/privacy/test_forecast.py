@@ -29,8 +29,8 @@ def clock():
 
 
 @pytest.fixture
-def store(tmp_path, clock):
-    store = Store(f"sqlite:///{tmp_path}/ndl.db", clock=clock)
+def store(ready_url, clock):
+    store = Store(ready_url, clock=clock)
     yield store
     store.close()
 

@@ -1,6 +1,7 @@
 """The trusted loop against a plain loop a reader can follow: clipped per unit, noisy, divided by what was expected."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +20,11 @@ from sandbox.training.noise import Grid
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
 
-INPUTS = Inputs("binary", 1, numbers=2, categories=(4,))
+
+def inputs_of(kind):
+    return Inputs(kind, 2 if kind == "multiclass" else 1, numbers=2, categories=(4,))
+
+
 CODES = np.array([0, 0, 0, 1, 2, 2, 3, 4, 4, 5])
 
 
@@ -45,7 +50,7 @@ def records(kind="binary", seed=4):
     return features, target if kind != "regression" else target.float()
 
 
-def a_module(inputs=INPUTS):
+def a_module(inputs):
     torch.manual_seed(5)
     module = recipes.build("mlp", {"bins": 3, "hidden": [4]}, inputs)
     for parameter in module.parameters():
@@ -53,8 +58,13 @@ def a_module(inputs=INPUTS):
     return module
 
 
-def a_model(inputs=INPUTS):
-    return Model(export(a_module(inputs), inputs))
+@cache
+def a_graph(kind):
+    return export(a_module(inputs_of(kind)), inputs_of(kind))
+
+
+def a_model(kind="binary"):
+    return Model(a_graph(kind))
 
 
 def start(model):
@@ -92,12 +102,13 @@ def assert_close(found, expected):
 @pytest.mark.parametrize("clip", [0.05, 100.0])
 @pytest.mark.parametrize("engine", [Plain, Tapped])
 def test_units_are_averaged_clipped_and_summed_as_by_hand(kind, clip, engine):
-    inputs = Inputs(kind, 2 if kind == "multiclass" else 1, numbers=2, categories=(4,))
     features, target = records(kind)
     found = sums(
-        a_model(inputs), features, target, UnitRows(CODES, 2), [0, 1, 4], a_plan(clip=clip, loss=kind), engine
+        a_model(kind), features, target, UnitRows(CODES, 2), [0, 1, 4], a_plan(clip=clip, loss=kind), engine
     )
-    assert_close(found, by_hand(a_module(inputs), features, target, [[0, 1], [3], [7, 8]], clip, kind))
+    assert_close(
+        found, by_hand(a_module(inputs_of(kind)), features, target, [[0, 1], [3], [7, 8]], clip, kind)
+    )
 
 
 def test_one_unit_changes_the_sum_by_at_most_the_clip_whatever_it_holds():
@@ -319,7 +330,7 @@ class Tempered(nn.Module):
 
 
 def test_a_weight_that_is_a_single_number_is_trained_and_a_lost_record_is_all_zeros():
-    model = Model(export(Tempered(), INPUTS))
+    model = Model(export(Tempered(), inputs_of("binary")))
     features, target = records()
     features["numbers"] = features["numbers"].abs() + 0.1
     features["numbers"][4] = 0.0
