@@ -35,6 +35,7 @@ WORDS: dict[str, tuple[str, Unit]] = {
     "log_loss": ("Log loss", "score"),
     "brier": ("Brier score", "score"),
     "auc_gap": ("AUC", "score"),
+    "macro_auc_gap": ("mean AUC over classes", "score"),
     "accuracy_gap": ("accuracy", "share"),
     "mae": ("Mean absolute error", "score"),
     "mae_gap": ("mean absolute error", "score"),

@@ -66,7 +66,7 @@ _STANDINGS = [
 _RECENT_LINES, _RECENT_SHOWN = 600, 12
 _GROUP_MEASURES = {
     "binary": ("auc", "calibration_bias", "outcome_rate", "selection_rate", "tpr", "fpr"),
-    "multiclass": ("accuracy", "calibration_bias"),
+    "multiclass": ("accuracy", "macro_auc", "calibration_bias"),
     "regression": ("mae", "calibration_bias"),
 }
 

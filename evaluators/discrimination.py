@@ -8,7 +8,7 @@ the classes' dependence); macro F1 and R2 by their influence functions. See eval
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -40,6 +40,18 @@ def auc_of(scores: Cases, minimum: int, level: float = intervals.LEVEL) -> Estim
     no, yes = (float(n) for n in e.sum(axis=-1))
     found = intervals.auc(float(curve.auc(scores.counts)), yes, no, level, curve.auc_variance(e))
     return replace(found, n=scores.n)
+
+
+def macro_auc_of(own: Sequence[Cases], minimum: int, level: float = intervals.LEVEL) -> Estimate | None:
+    """The mean AUC of the classes, each against all others; None with fewer than `minimum` cases in or out of one.
+
+    `own` has for each class is it this x score cases, of the same records."""
+    aucs = [auc_of(scores, minimum, level) for scores in own]
+    known = [a for a in aucs if a is not None]
+    if len(known) < len(aucs):
+        return None
+    value, low, high = (float(np.mean([getattr(a, f) for a in known])) for f in ("value", "low", "high"))
+    return Estimate(value, low, high, own[0].n)
 
 
 def loss_of(scores: Cases, name: str, level: float = intervals.LEVEL) -> Estimate:
@@ -98,13 +110,8 @@ def _multiclass(context: Context) -> Iterator[Measurement]:
         return
     yield of("accuracy", accuracy_of(confusion))
     own = [Cases.of(context.tally, name) for name in context.tally.tables if name.startswith("own:")]
-    aucs = [auc_of(scores, context.minimum) for scores in own]
-    known = [a for a in aucs if a is not None]
-    if len(known) == len(aucs):
-        value, low, high = (float(np.mean([getattr(a, f) for a in known])) for f in ("value", "low", "high"))
-        yield of("macro_auc", Estimate(value, low, high, n))
-    else:
-        yield too_few("macro_auc", n)
+    auc = macro_auc_of(own, context.minimum)
+    yield of("macro_auc", auc) if auc else too_few("macro_auc", n)
     yield of("log_loss", cases.mean(Cases.of(context.tally, "likelihood"), _losses))
     f1 = macro_f1_of(confusion, context.minimum)
     yield of("f1", f1) if f1 else too_few("f1", n)

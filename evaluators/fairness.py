@@ -5,7 +5,9 @@ difference of the two groups furthest apart. For each measure, the bounds of all
 95 of 100 waves: the error is split evenly among the card's columns and pairs, and within each among all that is
 compared (see intervals.worst_gap); so do those of the groups named worst. A group with too few cases is left out;
 of a pair of columns only the few worst groups are measured one by one. Of several classes there are the rates of each
-class against all others, too, as gaps and worst groups; of a number the mean absolute error and the mean error.
+class against all others, too, as gaps and worst groups, and by single columns the mean AUC of the classes, each against
+all others: of a pair hardly any group has enough of every class. Of a number there are the mean absolute error and the
+mean error.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ Array = NDArray[Any]
 
 GAPS = {
     "auc": "auc_gap",
+    "macro_auc": "macro_auc_gap",
     "selection_rate": "selection_rate_gap",
     "tpr": "tpr_gap",
     "fpr": "fpr_gap",
@@ -44,7 +47,7 @@ Answers = dict[str, tuple[int, Leveled | None]]
 """Of each measure the number of records beneath it, and its estimate unless they are too few."""
 
 
-@evaluator("groups", version=5)
+@evaluator("groups", version=6)
 def groups(context: Context) -> Iterator[Measurement]:
     pairs = [axes.PAIR.join(pair) for pair in axes.pairs(context.card)]
     level = 1 - (1 - intervals.LEVEL) / max(len(context.card.groups) + len(pairs), 1)
@@ -63,10 +66,23 @@ def _answers(context: Context, column: str) -> dict[str, Answers]:
     names = [f"{table}:{column}" for table in tables]
     found = [Cases.of(context.tally, name) for name in names]
     labels = context.tally[names[0]].axes[0].labels
-    return {
+    answers = {
         label: measure(*(each.group(at) for each in found), context.minimum)
         for at, label in enumerate(labels)
     }
+    if context.task.kind == "multiclass" and column in context.card.groups:
+        for of_group, auc in zip(answers.values(), _macro_aucs(context, column), strict=True):
+            of_group["macro_auc"] = auc
+    return answers
+
+
+def _macro_aucs(context: Context, column: str) -> Iterator[tuple[int, Leveled | None]]:
+    classes = context.tally[f"confusion:{column}"].axes[1].labels
+    own = [Cases.of(context.tally, f"own by {column}:{name}") for name in classes]
+    for group in range(len(own[0].records)):
+        of_group = [each.group(group) for each in own]
+        enough = min(each.rarest for each in of_group) >= context.minimum
+        yield of_group[0].n, partial(_macro_auc, of_group) if enough else None
 
 
 def _apart_by_class(context: Context, column: str, level: float) -> Iterator[Measurement]:
@@ -173,6 +189,12 @@ def _rate(cells: Cases, minimum: int) -> tuple[int, Leveled | None]:
 
 def _auc(scores: Cases, level: float) -> Estimate:
     estimate = discrimination.auc_of(scores, 0, level)
+    assert estimate is not None  # the caller looked
+    return estimate
+
+
+def _macro_auc(own: list[Cases], level: float) -> Estimate:
+    estimate = discrimination.macro_auc_of(own, 0, level)
     assert estimate is not None  # the caller looked
     return estimate
 

@@ -255,6 +255,24 @@ def test_the_accuracy_of_groups_over_several_classes_equals_fairlearns(card, see
         if bias.value is not None:
             expected = np.average((confident - right)[of], weights=None if w is None else w[of])
             assert bias.value == pytest.approx(expected)
+    agree_on_macro_auc(found, outcome, score_values(256)[score_positions(said) // 4], town, w)
+
+
+def agree_on_macro_auc(found, outcome, said, groups, w):
+    """Of every group that is measured, with scikit-learn, and of the gap where all are."""
+    shown = {group: found["macro_auc", f"town={group}", ""].value for group in np.unique(groups)}
+    for group, value in shown.items():
+        of, w_of = groups == group, None if w is None else w[groups == group]
+        if value is not None:
+            aucs = [
+                metrics.roc_auc_score(outcome[of] == at, said[of, at], sample_weight=w_of) for at in range(3)
+            ]
+            assert value == pytest.approx(np.mean(aucs), abs=1e-9), group
+    if None not in shown.values() and len(shown) == len(TOWNS):
+        assert found["macro_auc_gap", "town", ""].value == pytest.approx(
+            max(shown.values()) - min(shown.values())
+        )
+        assert found["macro_auc_worst", f"town={min(shown, key=shown.get)}", ""].value == min(shown.values())
 
 
 def beneath(measure, outcome, chosen):

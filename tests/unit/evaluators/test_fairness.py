@@ -112,6 +112,39 @@ def test_the_group_with_the_largest_errors_is_named_and_equal_ones_rarely_differ
     assert ", highest for “f”" in column.sentence
 
 
+def test_the_group_whose_classes_are_told_apart_worst_is_named_and_equal_ones_rarely_differ():
+    rng, wrong, rounds = stream("classes"), 0, 60
+    names, town = ("x", "y", "z"), rng.integers(0, 3, 900)
+    card = SimpleNamespace(groups=("town",), columns=COLUMNS)
+
+    def reported(tilt):
+        said = rng.dirichlet(np.ones(3), 900)
+        likely = said ** tilt[:, None]
+        happened = (likely.cumsum(axis=1) < rng.random((900, 1)) * likely.sum(axis=1)[:, None]).sum(axis=1)
+        outcome, answers = Axis("outcome", names), Axis("is_class", ("no", "yes"))
+        chosen, scores = said.argmax(axis=1), score_positions(said) // 4
+        right, sure = (chosen == happened).astype(int), score_positions(said.max(axis=1)) // 4
+        tables = {
+            "confusion:town": Table.count([TOWN, outcome, Axis("predicted", names)], town, happened, chosen),
+            "confidence:town": Table.count([TOWN, answers, score_axis(256)], town, right, sure),
+        }
+        for at, name in enumerate(names):
+            of_class = (happened == at).astype(int)
+            tables[f"own by town:{name}"] = Table.count(
+                [TOWN, answers, score_axis(256)], town, of_class, scores[:, at]
+            )
+        context = Context(Tally(tables), card, SimpleNamespace(kind="multiclass"))
+        return {(m.name, m.group): m for m in fairness.groups(context) if not m.feature}
+
+    for _ in range(rounds):
+        wrong += reported(np.ones(900))["macro_auc_gap", "town"].low > 0
+    assert wrong <= 0.05 * rounds + 3 * (rounds * 0.05 * 0.95) ** 0.5
+    found = reported(np.where(town == 1, 0.0, 2.0))  # in York what happens has nothing to do with the score
+    assert found["macro_auc_worst", "town=York"].value == pytest.approx(0.5, abs=0.07)
+    assert found["macro_auc_gap", "town"].low > 0.2
+    assert found["macro_auc", "town=Hull"].value > 0.8
+
+
 def test_one_class_against_all_others_by_hand():
     #                       chosen  x   y   z
     confusion = np.array([[10, 2, 3], [4, 20, 1], [5, 6, 30]])
