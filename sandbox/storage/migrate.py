@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-HEAD = "0009"
+HEAD = "0010"
 VERSION_TABLE = "ndl_schema"
 _ALEMBIC = threading.Lock()  # its context is one for the whole process
 
