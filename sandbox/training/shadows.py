@@ -57,9 +57,10 @@ def train(
         return _boosted(model, features, target, units, own, plan, rng)
     shadows, half = len(own), max(1, int(own.sum(axis=1).mean()))
     rate = rate_of(plan, half)
+    batch = rate * half
     descent = Descent({n: w.repeat(shadows, *(1,) * w.dim()) for n, w in model.weights.items()}, plan)
     weights = {name: weight.requires_grad_() for name, weight in descent.weights.items()}
-    deviation = plan.noise_multiplier * plan.clip / plan.expected_batch
+    deviation = plan.noise_multiplier * plan.clip * batch / plan.expected_batch
     belongs = torch.from_numpy(own)
     noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
     with torch.random.fork_rng(devices=[]):
@@ -70,9 +71,9 @@ def train(
             shares = belongs[:, drawn][:, owners] / torch.from_numpy(units.sizes[drawn][owners])
             sums = _gradients(model, features, target, torch.from_numpy(rows), shares, weights, plan.loss)
             for total in sums.values():
-                total.div_(rate * half).nan_to_num_(0.0, 0.0, 0.0)
+                total.nan_to_num_(0.0, 0.0, 0.0)
                 total.add_(torch.empty_like(total).normal_(0.0, deviation, generator=noise))
-            descent.step(sums)
+            descent.step(sums, batch)
     return descent.means
 
 

@@ -1,18 +1,19 @@
 """Noise that is not what was charged, in place of `noised` in a training."""
 
+import itertools
+
 import torch
 
 
 class Noise:
-    """Noise of another making; `fault(total, deviation, generator, call)` gives the noised sum. Each step makes as many
+    """Noise of another making; `fault(total, deviation, generator, call)` gives one noised sum. Each step makes as many
     calls as it sums tensors, the last of which is for the canaries."""
 
     def __init__(self, fault):
-        self.fault, self.call = fault, 0
+        self.fault, self.calls = fault, itertools.count()
 
-    def __call__(self, total, deviation, grid, generator):
-        self.call += 1
-        return self.fault(total.double(), deviation, generator, self.call - 1)
+    def __call__(self, sums, deviation, grid, generator):
+        return {n: self.fault(t.double(), deviation, generator, next(self.calls)) for n, t in sums.items()}
 
 
 def normal(total, deviation, generator):

@@ -39,8 +39,7 @@ class Replay:
 
     def note(self, step: Step) -> None:
         self._compare(step.weights, self._descent.weights)
-        batch = self._plan.units * self._plan.sampling_rate
-        self._descent.step({name: total / batch for name, total in step.noised.items()})
+        self._descent.step(step.noised, self._plan.units * self._plan.sampling_rate)
 
     def released(self, weights: Mapping[str, Tensor]) -> None:
         """What came of the training, to be compared too."""

@@ -28,7 +28,7 @@ def by_hand(given, rate, name):
 
 def taken(descent, given):
     for gradient in given:
-        descent.step({name: torch.from_numpy(values) for name, values in gradient.items()})
+        descent.step({name: torch.from_numpy(values) * 7 for name, values in gradient.items()}, 7)
     return descent
 
 
@@ -42,10 +42,10 @@ def test_weights_follow_adam_and_what_is_released_is_the_mean_of_the_last(averag
         np.testing.assert_allclose(made.means[name], np.mean(expected[-last:], 0), rtol=1e-5, atol=1e-6)
 
 
-def test_the_first_weights_are_not_touched_and_other_gradients_not_looked_at():
+def test_the_first_weights_are_not_touched_and_other_sums_not_looked_at():
     before = {name: weight.clone() for name, weight in START.items()}
     ones = {name: torch.ones_like(weight) for name, weight in START.items()}
-    Descent(START, a_plan()).step({**ones, "canaries": torch.full((3,), torch.nan)})
+    Descent(START, a_plan()).step({**ones, "canaries": torch.full((3,), torch.nan)}, 1)
     assert all(torch.equal(START[name], weight) for name, weight in before.items())
 
 

@@ -27,10 +27,12 @@ def test_the_grid_and_the_inner_clip_leave_room_for_rounding(clip, size):
 def test_a_result_is_what_rounding_makes_of_the_rounded_sum_and_ideal_noise(seed, clip, size, multiplier):
     grid = Grid.of(clip, size)
     total = torch.from_numpy(np.random.default_rng(seed).normal(0, 5 * clip, size)).float()
-    deviation = multiplier * clip
-    found = noised(total, deviation, grid, np.random.default_rng(seed + 1))
+    sums, deviation = {"one": total[:1].view(()), "more": total[1:].view(1, -1)}, multiplier * clip
+    after = noised(sums, deviation, grid, np.random.default_rng(seed + 1))
+    assert {name: part.shape for name, part in after.items()} == {n: part.shape for n, part in sums.items()}
+    found = torch.cat([part.flatten() for part in after.values()])
     on_grid = torch.round(total.double() / grid.step) * grid.step
-    noise = gaussian(total, deviation / grid.step, np.random.default_rng(seed + 1)) * grid.step
+    noise = gaussian(size, deviation / grid.step, np.random.default_rng(seed + 1)) * grid.step
     assert torch.equal(found / grid.step, torch.round(found / grid.step))
     assert torch.equal(found, torch.round((on_grid + noise) / grid.step) * grid.step)
 
@@ -48,9 +50,8 @@ def test_rounded_sums_of_neighbours_are_at_most_the_clip_apart(seed, clip, size)
 
 def test_the_systems_noise_is_gaussian_fresh_and_of_two_streams():
     one, other = Randomness.of_the_system(), Randomness.of_the_system()
-    like = torch.zeros(40_000)
     drawn = [
-        gaussian(like, 1.0, generator).numpy()
+        gaussian(40_000, 1.0, generator).numpy()
         for generator in (one.noise, one.noise, other.noise, one.sampling)
     ]
     for values in drawn:

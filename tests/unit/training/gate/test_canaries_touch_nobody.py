@@ -8,7 +8,7 @@ from sandbox.submissions import recipes
 from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph.lift import Model
 from sandbox.training import loop
-from sandbox.training.canaries import Canaries
+from sandbox.training.canaries import NAME, Canaries
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
 
@@ -30,8 +30,11 @@ def test_with_the_canaries_randomness_taken_aside_the_weights_are_the_same(monke
         people = DRAW(PEOPLE, rate, generator)
         return np.concatenate([people, PEOPLE + DRAW(units - PEOPLE, rate, aside)])
 
-    def noised(total, deviation, grid, generator):
-        return NOISED(total, deviation, grid, aside if len(total) == PLANTED else generator)
+    def noised(sums, deviation, grid, generator):
+        of_people = {name: total for name, total in sums.items() if name != NAME}
+        of_canaries = {NAME: sums[NAME]} if NAME in sums else {}
+        after = NOISED(of_people, deviation, grid, generator)
+        return after | NOISED(of_canaries, deviation, grid, aside) if of_canaries else after
 
     monkeypatch.setattr(loop, "draw", draw)
     monkeypatch.setattr(loop, "noised", noised)
