@@ -22,7 +22,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from sandbox.submissions.graph.lift import Model
 from sandbox.submissions.graph.operators import DTYPES, OPERATORS
+from sandbox.training import products
 from sandbox.training.engines import Engine, Sums, Tapped
+
+Run = Callable[..., list[Tensor]]
+Compiler = Callable[[torch.fx.GraphModule, list[Tensor]], Run]
+"""Given a graph and what it will be given, its like, makes something quicker that does the same."""
 
 APART = 1e-4
 COMPILING_SECONDS, SAVED = 90.0, 0.3
@@ -36,7 +41,7 @@ def pays(steps_left: int, step_seconds: float) -> bool:
 
 def instead_of(
     engine: Engine, model: Model, weights: Mapping[str, Tensor], target: Tensor, expected: float, clip: float,
-    compiler: Callable[..., Callable[..., Sums]] | None = None,
+    compiler: Compiler | None = None,
 ) -> Engine:  # fmt: skip
     """The engine compiled; or, with a line in the log, as it is, where that cannot be or gives other sums."""
     if not isinstance(engine, Tapped) or any(OPERATORS[node.op].switched for node in model.graph.nodes):
@@ -56,18 +61,20 @@ def _as_it_is(engine: Engine, why: str) -> Engine:
 
 def portion(expected: float, at_once: int) -> int:
     """Records in a portion: few steps need another one than most, and none holds more than `at_once`."""
-    most = expected + 4 * math.sqrt(expected) + 1
+    most = expected + 2.5 * math.sqrt(expected) + 1
     return math.ceil(most / math.ceil(most / at_once))
 
 
 class Compiled:
     """A `Tapped` engine for units of one record. What does not fit a portion it leaves to the engine itself."""
 
-    def __init__(self, engine: Tapped, records: int, compiler: Callable[..., Callable[..., Sums]]) -> None:
+    def __init__(self, engine: Tapped, records: int, compiler: Compiler) -> None:
         self._engine, self._compiler = engine, compiler
         self.records_at_once = self.padded_to = records
         self._places = torch.arange(records)
-        self._run: Callable[..., Sums] | None = None
+        self._run: Run | None = None
+        self._weights: tuple[str, ...] = ()
+        self._features: tuple[str, ...] = ()
 
     def prepare(self, model: Model, weights: Mapping[str, Tensor], target: Tensor, clip: float) -> float:
         """Compiles; returns how far the sums on made-up records are apart from the engine's, one record not finite."""
@@ -80,13 +87,16 @@ class Compiled:
                 tensor[0] = float("nan")
         answers = torch.zeros(records, dtype=target.dtype)
 
-        def work(
-            weights: dict[str, Tensor], some: dict[str, Tensor], target: Tensor, there: Tensor, clip: Tensor
-        ) -> Sums:
-            return self._engine.single_sums(weights, some, target, there, clip)
+        self._weights, self._features = tuple(weights), tuple(some)
 
-        traced = make_fx(work)(dict(weights), some, answers, self._places < n, torch.tensor(clip))
-        self._run = self._compiler(traced)
+        def work(*given: Tensor) -> list[Tensor]:
+            *named, target, there, clip = given
+            weights = dict(zip(self._weights, named, strict=False))
+            some = dict(zip(self._features, named[len(weights) :], strict=True))
+            return list(self._engine.single_sums(weights, some, target, there, clip).values())
+
+        given = self._given(weights, some, answers, n, clip)
+        self._run = self._compiler(make_fx(work, products.decomposition())(*given), given)
         ours = self.sums(weights, some, answers, self._places[:n], clip)
         theirs = self._engine.sums(weights, *_first(n, some, answers), self._places[:n], clip)
         largest = max(float(total.abs().max()) for total in theirs.values())
@@ -103,7 +113,20 @@ class Compiled:
         n = len(owners)
         if self._run is None or len(target) != self.padded_to or n != int(owners[-1]) + 1:
             return self._engine.sums(weights, *_first(n, features, target), owners, clip)
-        return self._run(dict(weights), dict(features), target, self._places < n, torch.tensor(clip))
+        found = self._run(*self._given(weights, features, target, n, clip))
+        return dict(zip(self._weights, found, strict=True))
+
+    def _given(
+        self,
+        weights: Mapping[str, Tensor],
+        features: Mapping[str, Tensor],
+        target: Tensor,
+        n: int,
+        clip: float,
+    ) -> list[Tensor]:
+        """What the compiled graph takes, in its order."""
+        named = [*(weights[name] for name in self._weights), *(features[name] for name in self._features)]
+        return [*named, target, self._places < n, torch.tensor(clip)]
 
 
 def _first(n: int, features: Mapping[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -111,7 +134,13 @@ def _first(n: int, features: Mapping[str, Tensor], target: Tensor) -> tuple[dict
     return {name: tensor[:n] for name, tensor in features.items()}, target[:n]
 
 
-def by_torch(graph: torch.fx.GraphModule) -> Callable[..., Sums]:
-    """torch's compiler; what it writes lies in a folder that nobody else can write to. Raises where none works."""
+def by_torch(graph: torch.fx.GraphModule, given: list[Tensor]) -> Run:
+    """torch's compiler; what it writes lies in a folder that nobody else can write to. Raises where none works.
+
+    Not by `torch.compile`, which asks at every step whether it has seen such tensors: a tenth of an MLP's step.
+    """
+    from torch import _inductor
+
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp(prefix="ndl-compiled-"))
-    return torch.compile(graph, dynamic=False)
+    run: Run = _inductor.compile(graph, [*given])
+    return run

@@ -8,7 +8,7 @@ every record by itself, through `vmap`. The door to torch: import this inside fu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -17,6 +17,7 @@ from torch.func import vmap
 
 from sandbox.training import taps
 from sandbox.training.gradients import (
+    chosen,
     clip_factors,
     flat,
     kept,
@@ -141,7 +142,7 @@ class Tapped:
         finite, layout = torch.isfinite(_squares(rest, pairs)), _Layout(owners)
         rest = layout.means({name: kept(flat(g), finite) for name, g in rest.items()})
         pairs = {
-            tap: layout.together(kept(back, finite), _kept_input(came, finite))
+            tap: layout.together(kept(back, finite), _cleared(came, finite, kept))
             for tap, (back, came) in pairs.items()
         }
         return self._clipped(weights, rest, pairs, None, clip)
@@ -154,7 +155,10 @@ class Tapped:
         there: Tensor | None,
         clip: float | Tensor,
     ) -> Sums:
-        """The sums where each record is a unit; those that are not `there` (true or false) count for nothing."""
+        """The sums where each record is a unit; those that are not `there` (true or false) count for nothing.
+
+        With `there` it is written for a compiler.
+        """
         return self._clipped(weights, *self._backward(weights, features, target), there, clip)
 
     def _clipped(
@@ -168,12 +172,13 @@ class Tapped:
         squares = _squares(rest, pairs)
         keep = squares < math.inf  # not so for NaN
         factors = clip_factors(squares, clip)
+        clear, clear_own = kept, kept_in_place
         if there is not None:
-            keep, factors = keep & there, factors * there
-        sums = {name: (factors @ kept(flat(g), keep)).view_as(weights[name]) for name, g in rest.items()}
+            keep, factors, clear, clear_own = keep & there, factors * there, chosen, chosen
+        sums = {name: (factors @ clear(flat(g), keep)).view_as(weights[name]) for name, g in rest.items()}
         for tap, (back, came) in pairs.items():
-            scaled = kept_in_place(back * factors[:, None, None], keep)
-            sums |= tap.sums((scaled, _kept_input(came, keep)), weights[tap.weight].shape)
+            scaled = clear_own(back * factors[:, None, None], keep)
+            sums |= tap.sums((scaled, _cleared(came, keep, clear)), weights[tap.weight].shape)
         return {name: sums[name] for name in weights}
 
     def _backward(
@@ -268,6 +273,6 @@ def _repeated(values: Tensor, n: int) -> Tensor:
     return values.expand(n, *values.shape).requires_grad_()
 
 
-def _kept_input(came: Tensor, keep: Tensor) -> Tensor:
+def _cleared(came: Tensor, keep: Tensor, clear: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Places in a table need no clearing: what flowed back is zero."""
-    return kept(came, keep) if came.is_floating_point() else came
+    return clear(came, keep) if came.is_floating_point() else came

@@ -81,6 +81,11 @@ def kept_in_place(values: Tensor, keep: Tensor) -> Tensor:
     return values
 
 
+def chosen(values: Tensor, keep: Tensor) -> Tensor:
+    """The same, for a compiler, which does it in the pass that makes the values."""
+    return torch.where(keep.view(-1, *(1,) * (values.dim() - 1)), values, 0)
+
+
 def flat(gradients: Tensor) -> Tensor:
     """One row a record, also of a weight that is a single number."""
     return gradients.reshape(len(gradients), -1)

@@ -54,7 +54,7 @@ def noised(
     whole = torch.cat([total.reshape(-1) for total in sums.values()]).double()
     noise = gaussian(len(whole), deviation / grid.step, generator)
     after = whole.div_(grid.step).round_().add_(noise.round_()).mul_(grid.step)
-    parts = after.split([total.numel() for total in sums.values()])
+    parts = torch.split(after, [total.numel() for total in sums.values()])
     return {name: part.view(total.shape) for (name, total), part in zip(sums.items(), parts, strict=True)}
 
 

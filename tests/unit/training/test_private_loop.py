@@ -14,6 +14,7 @@ from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph.lift import Model
 from sandbox.training import loop
 from sandbox.training.canaries import NAME, Canaries
+from sandbox.training.descent import Descent
 from sandbox.training.engines import Plain, Tapped
 from sandbox.training.gradients import loss_of_one, record_gradients
 from sandbox.training.noise import Grid
@@ -144,25 +145,24 @@ def test_a_record_whose_gradient_is_not_finite_counts_for_nothing():
         assert_close(with_it, sums(model, features, target, units, [1, 2], plan))
 
 
-class Recorder:
-    """An optimiser that only notes the gradients it is given."""
+@pytest.fixture
+def gradients(monkeypatch):
+    """What the weights were moved by in each step, in one row."""
+    seen, right = [], Descent.step
 
-    seen: list
+    def step(self, sums, batch):
+        seen.append(torch.cat([sums[name].flatten() for name in self.weights]) / batch)
+        right(self, sums, batch)
 
-    def __init__(self, parameters, lr, fused):
-        self.parameters = parameters
-        Recorder.seen = []
-
-    def step(self):
-        Recorder.seen.append(torch.cat([p.grad.flatten() for p in self.parameters]))
+    monkeypatch.setattr(Descent, "step", step)
+    return seen
 
 
-def test_an_empty_step_still_adds_fresh_noise_of_the_stated_size(monkeypatch):
-    monkeypatch.setattr(torch.optim, "Adam", Recorder)
+def test_an_empty_step_still_adds_fresh_noise_of_the_stated_size(gradients):
     plan = a_plan(sampling_rate=1e-12, steps=400, noise_multiplier=2.0, clip=0.5)
     features, target = records()
     loop.fit(a_model(), features, target, UnitRows(CODES, 2), plan, randomness())
-    noise = torch.stack(Recorder.seen) * plan.expected_batch
+    noise = torch.stack(gradients) * plan.expected_batch
     assert noise.shape[0] == 400
     assert abs(float(noise.std()) - 2.0 * 0.5) < 0.02
     assert abs(float((noise[1:] * noise[:-1]).mean())) < 0.02  # no step repeats the one before
@@ -189,12 +189,11 @@ def watched(plan, canaries=None, seed=7):
     return steps
 
 
-def test_the_divisor_is_the_expected_batch_not_the_actual_one(monkeypatch):
-    monkeypatch.setattr(torch.optim, "Adam", Recorder)
+def test_the_divisor_is_the_expected_batch_not_the_actual_one(gradients):
     steps = watched(a_plan(sampling_rate=0.5, steps=8, noise_multiplier=1e-9, clip=0.3))
-    for step, gradient in zip(steps, Recorder.seen, strict=True):
+    for step, gradient in zip(steps, gradients, strict=True):
         total = torch.cat([one.flatten() for one in step.sums.values()])
-        assert torch.allclose(gradient, total / 3.0, atol=1e-5)
+        assert torch.allclose(gradient.float(), total / 3.0, atol=1e-5)
     assert len({len(step.drawn) for step in steps}) > 1
 
 
@@ -260,12 +259,12 @@ def test_torchs_own_seed_does_not_decide_the_noise():
 
 
 def test_the_weights_returned_are_the_mean_of_the_last_steps(monkeypatch):
-    class Spy(torch.optim.Adam):
-        def step(self):
-            super().step()
-            seen.append(self.param_groups[0]["params"][0].clone())
+    def step(self, *given):
+        right(self, *given)
+        seen.append(torch.cat([weight.flatten() for weight in self.weights.values()]))
 
-    monkeypatch.setattr(torch.optim, "Adam", Spy)
+    right = Descent.step
+    monkeypatch.setattr(Descent, "step", step)
     model, (features, target), seen = a_model(), records(), []
     before = start(model)
     found = loop.fit(model, features, target, UnitRows(CODES, 2), a_plan(steps=4, averaged=0.5), randomness())

@@ -1,0 +1,67 @@
+"""Products are the same by whoever makes them, and another library makes them only where it is right and quicker."""
+
+import time
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from sandbox.training import products
+
+SIDES = st.sampled_from([1, 2, 30, 64, 200])
+
+
+@pytest.fixture
+def asked_anew():
+    products.quicker.cache_clear()
+    yield
+    products.quicker.cache_clear()
+
+
+@given(SIDES, SIDES, SIDES, st.booleans(), st.booleans(), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_product_is_the_same_however_the_matrices_lie(m, k, n, turned, other_turned, quick):
+    a = torch.rand(k, m).t() if turned else torch.rand(m, k)
+    b = torch.rand(n, k).t() if other_turned else torch.rand(k, n)
+    found = products.product(a, b, quick)
+    if found is not NotImplemented:
+        assert found.is_contiguous()
+        assert torch.allclose(found, a @ b, atol=1e-4)
+
+
+def test_a_traced_graph_holds_the_quicker_product_and_gives_the_same(monkeypatch):
+    monkeypatch.setattr(products, "quicker", lambda: True)
+    given = torch.rand(300, 40), torch.rand(300, 50)
+    traced = make_fx(lambda a, b: a.t() @ b, products.decomposition())(*given)
+    targets = {node.target for node in traced.graph.nodes}
+    assert torch.ops.ndl.by_rows.default in targets
+    assert torch.ops.aten.mm.default not in targets
+    assert torch.allclose(traced(*given), given[0].t() @ given[1], atol=1e-4)
+
+
+def missing(a, b):
+    raise AttributeError("no such operator")
+
+
+def wrong(a, b):
+    return 1.001 * products.by_torch(a, b)
+
+
+def slow(a, b):
+    time.sleep(0.001)
+    return products.by_torch(a, b)
+
+
+@pytest.mark.parametrize("library", [missing, wrong, slow])
+def test_a_library_that_is_missing_wrong_or_slow_is_not_used(library, monkeypatch, asked_anew):
+    monkeypatch.setattr(products, "by_onednn", library)
+    assert not products.quicker()
+
+
+def test_one_that_is_right_and_quicker_is(monkeypatch, asked_anew):
+    right = products.by_torch
+    monkeypatch.setattr(products, "by_onednn", right)
+    monkeypatch.setattr(products, "by_torch", lambda a, b: (time.sleep(0.001), right(a, b))[1])
+    assert products.quicker()
