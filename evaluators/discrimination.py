@@ -2,7 +2,7 @@
 
 Intervals: AUC and average precision by score type and influence on the log odds; accuracy and F1 exact;
 losses and errors Student's, mended for skewness; macro AUC the mean of its classes' bounds (safe whatever
-the classes' dependence); macro F1 and R2 by their influence functions. See evaluators.intervals.
+the classes' dependence); macro F1 by its influence function, R2 by a jackknife. See evaluators.intervals.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from sandbox.records import Measurement
 
 Array = NDArray[Any]
 _MOST = 700.0  # exp of more than 709 is no double
+_PART = 0.5
+"""A record that holds more of all square error than this counts as holding so much: nothing is known without it."""
 
 
-@evaluator("discrimination", version=4)
+@evaluator("discrimination", version=5)
 def discrimination(context: Context) -> Iterator[Measurement]:
     report = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}
     yield from report[context.task.kind](context)
@@ -142,7 +144,8 @@ def r2_of(residual: Cases, outcome: Cases, both: Cases, level: float = intervals
     """1 - square error / variance of the outcome; None where the outcome does not vary.
 
     Records far out may add to both, or to either alone: how much each moves the logarithm of the ratio is read off
-    `both`, the outcome x residual cases.
+    `both`, the outcome x residual cases (Tukey's jackknife), whose variance is known to fewer degrees of freedom
+    the longer the tails of these moves are (Satterthwaite).
     """
     square = float((residual.counts * _squares(residual.counts.size)).sum() / residual.counts.sum())
     variance = curve.moments_of(outcome.counts, _outcome_values(outcome.counts.size))[1]
@@ -150,17 +153,12 @@ def r2_of(residual: Cases, outcome: Cases, both: Cases, level: float = intervals
         return None
     e = both.effective(_log_ratio, lambda c: curve.moments_of(c, _moves(c))[1] / float(c.sum()), level)
     n, moves = float(e.sum()), _moves(e)
-    _, spread, skew = curve.moments_of(e, moves)
-    tails = float((e * moves**4).sum()) / n / spread**2 if spread > 0 else 3.0
-    # squares have long tails, so their variance is known to fewer degrees of freedom (Satterthwaite)
-    unsure = intervals.t_of(level, max(min(2 * n / (tails - 1), n - 1), 1)) / intervals.t_of(
-        level, max(n - 1, 1)
-    )
-    reach = intervals.hull(
-        intervals.mean(0.0, spread * unsure**2, n, level), intervals.mean(0.0, spread, n, level, skew)
-    )
+    mean, spread, _ = curve.moments_of(e, moves)
+    tails = float((e * (moves - mean) ** 4).sum()) / n / spread**2 if spread > 1e-24 else 3.0
+    freedom = max(min(2 * n / max(tails - 1, 2 / n), n - 1), 1.0)
+    half = intervals.t_of(level, freedom) * math.sqrt(spread / (n - 1))
     ratio = square / variance
-    low, high = (1 - ratio * math.exp(min(end, _MOST)) for end in (reach.high, reach.low))
+    low, high = (1 - ratio * math.exp(min(end, _MOST)) for end in (half, -half))
     return Estimate(1 - ratio, low, high, residual.n)
 
 
@@ -176,11 +174,14 @@ def _log_ratio(both: Array) -> Array:
 
 
 def _moves(both: Array) -> Array:
-    """How much a record in each cell moves the logarithm of the ratio, times the number of records."""
-    squares, values = _squares(both.shape[-1]), _outcome_values(both.shape[-2])
-    square = float((both.sum(axis=0) * squares).sum() / both.sum())
-    mean, variance, _ = curve.moments_of(both.sum(axis=1), values)
-    return np.asarray(squares / square - ((values - mean) ** 2 / variance)[:, None])
+    """How much leaving out a record of each cell moves the logarithm of the ratio, times the number of others."""
+    n, squares, values = both.sum(), _squares(both.shape[-1]), _outcome_values(both.shape[-2])
+    mean, spread, _ = curve.moments_of(both.sum(axis=1), values)
+    of_square = squares / (both.sum(axis=0) * squares).sum()
+    of_variance = (values - mean) ** 2 / (spread * (n - 1))
+    parts = of_square, of_variance[:, None]
+    square, variance = (np.log1p(-np.minimum(part, _PART)) for part in parts)
+    return np.asarray((n - 1) * (variance - square))
 
 
 def absolute(bins: int) -> Array:

@@ -272,3 +272,17 @@ def test_r2_by_hand():
     assert found.value == pytest.approx(1 - square / variance)
     # every record has the same square error and lies as far from the mean: nothing is left to chance
     assert (found.low, found.high) == pytest.approx((found.value, found.value))
+
+
+def test_the_interval_of_r2_goes_by_what_leaving_out_each_record_does():
+    rng = np.random.default_rng(3)
+    both = np.bincount(
+        rng.integers(20, 44, 40) * 256 + rng.integers(90, 170, 40), minlength=64 * 256
+    ).reshape(64, 256)
+    moves, whole = discrimination._moves(both), float(discrimination._log_ratio(both))
+    for outcome, residual in np.argwhere(both):
+        without = both.copy()
+        without[outcome, residual] -= 1
+        moved = whole - float(discrimination._log_ratio(without))
+        # the variance is of all records: its mean square falls by n / (n - 1) less than its sum
+        assert moves[outcome, residual] == pytest.approx(39 * moved, abs=1e-9)
