@@ -23,6 +23,8 @@ from evaluators.intervals import Estimate
 from sandbox.tally import Tally
 
 Array = NDArray[Any]
+HEAVIER = 1.25
+"""How many times as much as others a record weighs that was not seen: where heavy ones are the cases, fewer are."""
 Metric = Callable[[Array], Array]
 """From counts (..., cells) to one number for each of the leading axes."""
 
@@ -33,11 +35,13 @@ class Cases:
 
     `records` are whole numbers. `counts` are the records, or their weights scaled to the same total. `replicates`
     (replicates x cells, which may be wider) is None where every record is a unit of its own and weighs the same.
+    `weighted`, where some weigh more than others: of a part that all records are in, `counts` cannot tell.
     """
 
     records: Array
     counts: Array
     replicates: Array | None = None
+    weighted: bool = False
 
     @classmethod
     def plain(cls, records: Array) -> Cases:
@@ -54,7 +58,8 @@ class Cases:
         )
         if records is None:
             raise KeyError(name)
-        return cls(records, records if weighted is None else _scaled(weighted, records), replicates)
+        counts = records if weighted is None else _scaled(weighted, records)
+        return cls(records, counts, replicates, weighted is not None)
 
     @property
     def n(self) -> int:
@@ -87,13 +92,15 @@ class Cases:
         if self.replicates is None:
             return Cases.plain(cells(self.records))
         records = cells(self.records)
-        return Cases(records, _scaled(cells(self.counts), records), cells(self.replicates))
+        counts, replicates = _scaled(cells(self.counts), records), cells(self.replicates)
+        return Cases(records, counts, replicates, self.weighted)
 
     def group(self, at: int) -> Cases:
         """The part at one position of the first axis."""
         if self.replicates is None:
             return Cases.plain(self.records[at])
-        return Cases(self.records[at], _scaled(self.counts[at], self.records[at]), self.replicates[:, at])
+        records, replicates = self.records[at], self.replicates[:, at]
+        return Cases(records, _scaled(self.counts[at], records), replicates, self.weighted)
 
     def coarse(self) -> Cases:
         """The same in the cells of the replicates; itself without any."""
@@ -101,7 +108,7 @@ class Cases:
             return self
         shape = (*self.replicates.shape[1:], -1)
         records, counts = (a.reshape(shape).sum(axis=-1) for a in (self.records, self.counts))
-        return Cases(records, counts, self.replicates)
+        return replace(self, records=records, counts=counts)
 
     def effective(
         self, metric: Metric, variance: Callable[[Array], float], level: float = intervals.LEVEL
@@ -129,9 +136,9 @@ def rate(cases: Cases, level: float = intervals.LEVEL) -> Estimate:
     record that was not seen and weighs more than those that were."""
     e = cases.effective(_share, partial(share_variance, _share), level)
     found = replace(intervals.rate(float(e[1]), float(e.sum()), level), n=cases.n)
-    if cases.replicates is None or np.array_equal(cases.counts, cases.records):
+    if not cases.weighted:
         return found
-    unseen, variance = 1 / cases.effective_units, share_variance(_share, e)
+    unseen, variance = HEAVIER / min(cases.effective_units, cases.n), share_variance(_share, e)
     low = 1 - intervals.most_with_unseen(1 - found.value, variance, unseen, level)
     high = intervals.most_with_unseen(found.value, variance, unseen, level)
     return replace(found, low=min(found.low, low), high=max(found.high, high))

@@ -183,7 +183,8 @@ def _table(
 
 def _cases(records: Any, replicates: Any) -> Cases:
     weighed = replicates.sum(axis=0)
-    return Cases(records, weighed * (records.sum() / weighed.sum()), replicates)
+    scaled = weighed * (records.sum() / weighed.sum())
+    return Cases(records, scaled, replicates, weighed.sum() != records.sum())
 
 
 _CATEGORY_EDGES = ndtri(CATEGORIES.cumsum()[:-1])

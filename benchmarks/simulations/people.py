@@ -127,7 +127,7 @@ def _counted(shape: tuple[int, ...], width: int, cell: Any, replicate: Any, weig
     joined = int(np.prod(wide))
     replicates = np.bincount(replicate * joined + cell // width, weight, units.REPLICATES * joined)
     scaled = records if weight is None else counts * (records.sum() / counts.sum())
-    return Cases(records, scaled, replicates.reshape(units.REPLICATES, *wide))
+    return Cases(records, scaled, replicates.reshape(units.REPLICATES, *wide), weight is not None)
 
 
 def _curve(name: str, make: Callable[[Cases], Estimate | None]) -> Figure:

@@ -82,7 +82,7 @@ def test_a_rare_case_that_was_not_seen_may_weigh_more_than_those_that_were():
     replicates = np.ones((64, 2), int) * [1, 0]
     replicates[:8, 0], replicates[8] = 8, [0, 1]
     records = np.array([63, 1])
-    weighed = Cases(records, replicates.sum(axis=0) * 64 / 120, replicates)
+    weighed = Cases(records, replicates.sum(axis=0) * 64 / 120, replicates, weighted=True)
     found = cases.rate(weighed)
     assert found.value == pytest.approx(1 / 120)
     # sum of squares 8 x 64 + 56 less 120^2 / 64, over 63/64: as 41.3 people of equal weight
@@ -92,6 +92,17 @@ def test_a_rare_case_that_was_not_seen_may_weigh_more_than_those_that_were():
     # where all weigh the same it is the exact bound's near relation: one case of 64 reaches to 8.4 %
     exact = intervals.rate(1, 64).high
     assert intervals.most_with_unseen(1 / 64, 1 / 64**2, 1 / 64) == pytest.approx(exact, abs=0.002)
+
+
+def test_where_no_case_was_seen_the_first_may_weigh_a_quarter_more_than_others():
+    weights = np.where(np.arange(64) < 32, 1, 3)
+    nobody = np.array([64, 0])
+    uneven = Cases(nobody, nobody * 1.0, np.stack([weights, 0 * weights], axis=1), weighted=True)
+    unseen = 1.25 / 64
+    # of (1 - unseen) / unseen records that weigh as much none is a case: 0.025 = (1 - high) to that power
+    assert cases.rate(uneven).high == pytest.approx(1 - 0.025 ** (unseen / (1 - unseen)), rel=1e-6)
+    even = Cases(nobody, nobody * 1.0, np.ones((64, 2), int) * [1, 0])
+    assert cases.rate(even).high == pytest.approx(intervals.rate(0, 64).high)
 
 
 def test_two_waves_of_eight_people_each_differ_as_much_as_people_do_by_hand():
