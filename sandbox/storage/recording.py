@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from sandbox.records import Evaluation, Measurement, Wave
 from sandbox.storage import tables
-from sandbox.storage.results import NUMBERS, as_read
+from sandbox.storage.fixed import Fixed
+from sandbox.storage.results import NUMBERS
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
@@ -36,32 +37,35 @@ _NEXT = sa.select(
     sa.func.coalesce(sa.func.max(_EVALUATIONS.c.number), 0) + 1,
 )
 _DAY = sa.select(_WAVES.c.day).where(_WAVES.c.id == sa.bindparam("wave")).scalar_subquery()
-_INSERT_EVALUATION = (
+_INSERT_EVALUATION = Fixed(
     sa.insert(_EVALUATIONS)
     .from_select([*_FIELDS, _EVALUATIONS.c.number], _NEXT)
     .returning(_EVALUATIONS.c.number, _DAY)
 )
-_SERIES_OF = sa.select(_SERIES.c.name, _SERIES.c.group, _SERIES.c.feature, _SERIES.c.id).where(
-    _SERIES.c.model_version == sa.bindparam("model_version"), _SERIES.c.evaluator == sa.bindparam("evaluator")
+_SERIES_OF = Fixed(
+    sa.select(_SERIES.c.name, _SERIES.c.group, _SERIES.c.feature, _SERIES.c.id).where(
+        _SERIES.c.model_version == sa.bindparam("model_version"),
+        _SERIES.c.evaluator == sa.bindparam("evaluator"),
+    )
 )
 _NUMBER = sa.bindparam("number", type_=sa.Integer)
 
 
 def record(connection: sa.Connection, evaluation: Evaluation, measured: Iterable[Measurement]) -> None:
     """Stores one evaluation with its values; raises IntegrityError when it is done already."""
-    fields = {column.name: getattr(evaluation, column.name) for column in _FIELDS}
-    number, day = connection.execute(_INSERT_EVALUATION, fields).one()
+    [(number, day)] = _INSERT_EVALUATION.run(connection, vars(evaluation))
     held = [_as_number_or_status(m) for m in measured]
     if not held:
         return
     known = _series(connection, evaluation, held)
     rows = [(number, known[m.name, m.group, m.feature], m.value, m.low, m.high, m.n, m.status) for m in held]
     connection.exec_driver_sql(_insert_values(connection.dialect.name), rows)
-    day = day or evaluation.finished_at.date()  # where the wave is not ours
+    # SQLite's driver has days as text; where the wave is not ours, the evaluation's own day stands for it
+    day = date.fromisoformat(str(day or evaluation.finished_at.date()))
     monday = (day - timedelta(days=day.weekday())).toordinal()
     of_these = {"number": number, "version": evaluation.evaluator_version}
-    connection.execute(_newest_wins(connection.dialect.name), {**of_these, "day": day})
-    connection.execute(_adds_up(connection.dialect.name), {**of_these, "monday": monday})
+    _NEWEST.run(connection, {**of_these, "day": day})
+    _WEEKLY.run(connection, {**of_these, "monday": monday})
 
 
 def _as_number_or_status(m: Measurement) -> Measurement:
@@ -84,7 +88,7 @@ def _series(connection: sa.Connection, evaluation: Evaluation, held: list[Measur
     """The numbers of these measurements' series; those never seen get the next ones."""
     s = tables.series
     owner = {"model_version": evaluation.model_version, "evaluator": evaluation.evaluator}
-    rows = as_read(connection.execute(_SERIES_OF, owner))
+    rows = _SERIES_OF.run(connection, owner)
     known: dict[Key, int] = {(name, group, feature): number for name, group, feature, number in rows}
     new = [key for key in dict.fromkeys((m.name, m.group, m.feature) for m in held) if key not in known]
     if new:
@@ -105,7 +109,6 @@ def _insert_values(dialect: str) -> str:
     return f"INSERT INTO measurements ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))})"
 
 
-@cache
 def _newest_wins(dialect: str) -> sa.Insert:
     """The values of one evaluation (`number`, of this `day` and `version`) that are the newest of their series."""
     t, m = tables.latest, tables.measurements
@@ -122,7 +125,6 @@ def _newest_wins(dialect: str) -> sa.Insert:
     return insert.on_conflict_do_update(index_elements=[t.c.series], set_=changed, where=newer)
 
 
-@cache
 def _adds_up(dialect: str) -> sa.Insert:
     """The values of one evaluation (`number`) into the sums of the week that starts on this `monday`."""
     t, m = tables.weekly, tables.measurements
@@ -150,3 +152,6 @@ def _insert(dialect: str, table: sa.Table) -> PostgresInsert | SqliteInsert:
     from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
     return postgres_insert(table)
+
+
+_NEWEST, _WEEKLY = Fixed(_newest_wins), Fixed(_adds_up)

@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import sqlalchemy as sa
 
 from sandbox.records import Evaluation, Measurement
 from sandbox.storage import tables
+from sandbox.storage.fixed import as_read
 
 Row = tuple[float | None, float | None, float | None, int, str, int, str]
 """Value, low, high, n and status as in a Measurement, then the series' number and the wave."""
@@ -134,12 +134,6 @@ def series(connection: sa.Connection, model_version: str, name: str | None = Non
         if number in rows
     ]
     return sorted(found, key=lambda line: (line.evaluator, line.name, line.group, line.feature))
-
-
-def as_read(result: sa.CursorResult[Any]) -> list[Any]:
-    """The rows as the driver's own tuples: SQLAlchemy's, of numbers and texts alone, take as long again to make."""
-    with result:
-        return list(result.cursor.fetchall()) if result.cursor else []
 
 
 def latest(

@@ -15,15 +15,16 @@ from sandbox.errors import NotFound, Unfit
 from sandbox.records import Evaluation, Event, Json, Measurement
 from sandbox.storage import recording, results, tables
 from sandbox.storage.engine import open_engine
+from sandbox.storage.fixed import Fixed
 from sandbox.storage.migrate import upgrade
 
 T = TypeVar("T")
 
 # Made once: every change runs them.
-_LAST_LINE = (
+_LAST_LINE = Fixed(
     sa.select(tables.audit.c.number, tables.audit.c.hash).order_by(tables.audit.c.number.desc()).limit(1)
 )
-_ADD_LINE = sa.insert(tables.audit)
+_ADD_LINE = Fixed(sa.insert(tables.audit))
 
 
 def utc_now() -> datetime:
@@ -162,15 +163,15 @@ class Transaction:
 
     def log(self, event: Event) -> None:
         """Appends one line to the audit log."""
-        last = self.connection.execute(_LAST_LINE).one_or_none()
-        number, previous = (last.number + 1, last.hash) if last else (1, audit.GENESIS)
+        last = _LAST_LINE.run(self.connection, {})
+        number, previous = (last[0][0] + 1, last[0][1]) if last else (1, audit.GENESIS)
         at = self.clock()
         rest = (event.by, event.action, event.subject, event.reason, event.details)
         line = {
             "number": number, "at": at, **vars(event), "previous": previous,
             "hash": audit.line_hash(previous, number, at, rest),
         }  # fmt: skip
-        self.connection.execute(_ADD_LINE, line)
+        _ADD_LINE.run(self.connection, line)
 
     def audit_lines(self, last: int | None = None) -> list[audit.Line]:
         """The audit log, oldest first: all of it, or its last lines."""
