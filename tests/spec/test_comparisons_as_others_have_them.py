@@ -216,7 +216,7 @@ def test_what_to_expect_without_outcomes_is_what_scipy_fits_and_scikit_learn_mak
     assert beta == pytest.approx(fitted.x, abs=2e-3)
     assert covariance == pytest.approx(np.linalg.inv(_information(x, counts.sum(axis=0), beta)), rel=1e-4)
     scores, likely = counts.sum(axis=0), 1 / (1 + np.exp(-beta @ x))
-    found = expected.estimated(scores, (beta, covariance), expected._METRICS["binary"]["auc"])
+    found = expected.estimated(Cases.plain(scores), (beta, covariance), expected._METRICS["binary"]["auc"])
     truth, weights = np.repeat([0, 1], 256), np.concatenate([scores * (1 - likely), scores * likely])
     assert found.value == pytest.approx(metrics.roc_auc_score(truth, np.tile(p, 2), sample_weight=weights))
 
