@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from sandbox.submissions.graph import products
 from sandbox.submissions.graph.lift import Model
 from sandbox.submissions.graph.operators import DTYPES, OPERATORS
-from sandbox.training import products
 from sandbox.training.engines import Engine, Sums, Tapped
 
 Run = Callable[..., list[Tensor]]

@@ -5,7 +5,7 @@ The door to torch: import this inside functions only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sandbox.submissions.graph import in_place
+from sandbox.submissions.graph import in_place, products
 from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.interpret import Program, Values, start
 from sandbox.submissions.graph.operators import DTYPES, OPERATORS
@@ -33,7 +33,6 @@ class Model:
         self.weights: dict[str, Tensor] = {name: every.pop(name) for name in self.trainable}
         self._fixed = every
         self._programs = {training: Program(graph, training=training) for training in (False, True)}
-        self._many = torch.func.vmap(self._answer)  # weights are not given: looking through them takes time
 
     def answers(self, features: Mapping[str, Tensor]) -> Tensor:
         """[n, outputs] for n records, each by itself, without dropout and without gradients."""
@@ -105,17 +104,26 @@ class Model:
     @cached_property
     def _scoring(self) -> Program:
         """The program without dropout, which writes over what nobody else reads; has no gradients."""
-        return Program(self.graph, training=False, instead=in_place.functions(self.graph, self._made))
+        quick = products.layers(self.graph) | in_place.functions(self.graph, self._made)
+        return Program(self.graph, training=False, instead=quick)
+
+    @cached_property
+    def _many(self) -> Callable[[Mapping[str, Tensor]], Tensor]:
+        """Answers of many records. Weights are not given: looking through them takes time."""
+        scoring = self._scoring  # made here, since inside `vmap` nothing can be measured
+
+        def answer(record: Mapping[str, Tensor]) -> Tensor:
+            inputs = {s.name: record[s.name].unsqueeze(0) for s in self.graph.inputs}
+            return scoring({**self._fixed, **self.weights}, inputs).squeeze(0)
+
+        many: Callable[[Mapping[str, Tensor]], Tensor] = torch.func.vmap(answer)
+        return many
 
     def _unfilled(self) -> Values:
         weights = {w.name: torch.empty(w.shape, dtype=DTYPES[w.dtype]) for w in self.graph.weights}
         return start(
             weights, {s.name: torch.empty(s.shape, dtype=DTYPES[s.dtype]) for s in self.graph.inputs}
         )
-
-    def _answer(self, record: Mapping[str, Tensor]) -> Tensor:
-        inputs = {s.name: record[s.name].unsqueeze(0) for s in self.graph.inputs}
-        return self._scoring({**self._fixed, **self.weights}, inputs).squeeze(0)
 
 
 @contextmanager

@@ -6,10 +6,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sandbox.training import products
+from sandbox.catalogue.inputs import Inputs
+from sandbox.submissions.export.exporter import export
+from sandbox.submissions.graph import products
+from sandbox.submissions.graph.lift import Model
 
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
 SIDES = st.sampled_from([1, 2, 30, 64, 200])
 
 
@@ -20,6 +25,7 @@ def asked_anew():
     products.quicker.cache_clear()
 
 
+@needs_onednn
 @given(SIDES, SIDES, SIDES, st.booleans(), st.booleans(), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_a_product_is_the_same_however_the_matrices_lie(m, k, n, turned, other_turned, quick):
@@ -31,6 +37,7 @@ def test_a_product_is_the_same_however_the_matrices_lie(m, k, n, turned, other_t
         assert torch.allclose(found, a @ b, atol=1e-4)
 
 
+@needs_onednn
 def test_a_traced_graph_holds_the_quicker_product_and_gives_the_same(monkeypatch):
     monkeypatch.setattr(products, "quicker", lambda: True)
     given = torch.rand(300, 40), torch.rand(300, 50)
@@ -41,15 +48,15 @@ def test_a_traced_graph_holds_the_quicker_product_and_gives_the_same(monkeypatch
     assert torch.allclose(traced(*given), given[0].t() @ given[1], atol=1e-4)
 
 
-def missing(a, b):
+def missing(a, b, bias=None):
     raise AttributeError("no such operator")
 
 
-def wrong(a, b):
+def wrong(a, b, bias=None):
     return 1.001 * products.by_torch(a, b)
 
 
-def slow(a, b):
+def slow(a, b, bias=None):
     time.sleep(0.001)
     return products.by_torch(a, b)
 
@@ -65,3 +72,28 @@ def test_one_that_is_right_and_quicker_is(monkeypatch, asked_anew):
     monkeypatch.setattr(products, "by_onednn", right)
     monkeypatch.setattr(products, "by_torch", lambda a, b: (time.sleep(0.001), right(a, b))[1])
     assert products.quicker()
+
+
+class Net(nn.Module):
+    """A layer that is large enough, one without a bias over places of its own, and one that is too small."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.places = nn.Linear(30, 40), nn.Linear(20, 30, bias=False)
+        self.last = nn.Linear(60, 1)
+
+    def forward(self, numbers):
+        hidden = torch.relu(self.first(numbers)).reshape(-1, 2, 20)
+        return self.last(torch.relu(self.places(hidden)).flatten(1))
+
+
+@needs_onednn
+def test_large_layers_answer_by_the_quicker_library_and_say_the_same(monkeypatch):
+    torch.manual_seed(1)
+    graph, numbers = export(Net(), Inputs("binary", 1, numbers=30)), {"numbers": torch.rand(5_000, 30)}
+    answers = []
+    for quick, layers in ((False, 0), (True, 2)):
+        monkeypatch.setattr(products, "quicker", lambda quick=quick: quick)
+        assert len(products.layers(graph)) == layers
+        answers.append(Model(graph).answers(numbers))
+    assert torch.allclose(*answers, atol=1e-6)

@@ -1,0 +1,127 @@
+"""How are matrices multiplied quickest? By whichever of the two libraries in torch is quicker here.
+
+torch has float32 products done by MKL, which on processors that are not Intel's leaves AVX-512 alone. oneDNN, which
+torch carries for other work, uses it, and takes half the time there (docs/speed.md). torch has no public name for
+that: so its operator is tried once a process, and taken where it is there, right and quicker: by the linear layers
+of a graph that answers, and by what a compiler is given.
+
+The door to torch: import this inside functions only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sandbox.submissions.graph.document import RecordGraph
+from sandbox.submissions.graph.terms import Node, WeightRef
+
+_SMALL = 2**18
+"""Multiplications up to which calling oneDNN takes longer than it saves."""
+_SMALL_LAYER = 2**9
+"""The same for one record, of the many that a layer answers for at once."""
+
+
+def decomposition() -> dict[Any, Callable[..., Any]]:
+    """What a graph is to hold instead of `aten.mm`, as make_fx wants to be told."""
+    quick = quicker()  # to be measured before anything is traced
+    return {torch.ops.aten.mm.default: lambda a, b: product(a, b, quick)}
+
+
+def product(a: Tensor, b: Tensor, quick: bool) -> Any:
+    """`a @ b` written for a compiler, `quick` if by oneDNN; NotImplemented where torch's own is as good.
+
+    A product with a vector is a sum, which a compiler does in the pass that makes what it reads. oneDNN reads the
+    first by rows: where it does not lie so, the smaller of the two is copied, in the pass that makes it, too.
+    """
+    (m, k), n = a.shape, b.shape[1]
+    if k == 1:
+        return a * b
+    if n == 1:
+        return (a * b.t()).sum(1, keepdim=True)
+    if not quick or m == 1 or m * k * n <= _SMALL or a.dtype != torch.float32:
+        return NotImplemented
+    if a.is_contiguous() or m <= n:
+        return torch.ops.ndl.by_rows.default(a.contiguous(), b.t(), None)
+    return torch.ops.ndl.by_rows.default(b.t().contiguous(), a, None).t().contiguous()
+
+
+def layers(graph: RecordGraph) -> dict[str, Callable[..., Tensor]]:
+    """For each linear layer, by name, that is quicker so, what does it; without gradients.
+
+    Not to be asked inside `vmap`.
+    """
+    shapes = {w.name: w.shape for w in graph.weights if w.dtype == "float32"}
+    return {node.name: _linear for node in graph.nodes if _large(node, shapes) and quicker()}
+
+
+def _large(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    if node.op != "aten.linear.default" or node.kwargs:
+        return False
+    weights = [arg.name for arg in node.args[1:] if isinstance(arg, WeightRef) and arg.name in shapes]
+    if len(weights) < sum(arg is not None for arg in node.args[1:]):
+        return False  # what a record brings itself
+    shape = shapes[weights[0]]
+    return len(shape) == 2 and min(shape) > 1 and math.prod(shape) >= _SMALL_LAYER
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    found: Tensor = torch.ops.ndl.by_rows.default(input, weight, bias)
+    return found
+
+
+@cache
+def quicker() -> bool:
+    """Whether oneDNN can be had, is right, and takes less than 9/10 of the time of torch's own product."""
+    a, b = torch.rand(512, 64), torch.rand(64, 512).t()
+    try:
+        apart = float((by_onednn(a, b) - by_torch(a, b)).abs().max())
+        return apart < 1e-4 and _seconds(by_onednn, a, b) < 0.9 * _seconds(by_torch, a, b)
+    except (AttributeError, RuntimeError, TypeError):  # not in this torch, not for this processor, or changed
+        return False
+
+
+def by_onednn(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`a @ b.T + bias`. Whoever calls it has asked `quicker`."""
+    found: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
+    return found
+
+
+def by_torch(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b.T`."""
+    return a @ b.t()
+
+
+def _seconds(way: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> float:
+    """The least of several times, since others use the processor too."""
+    taken = []
+    for _ in range(20):
+        start = time.perf_counter()
+        way(a, b)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def _shape(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return a.new_empty(*a.shape[:-1], b.shape[0])
+
+
+def _of_many(
+    _info: Any, of_records: tuple[int, None, None], a: Tensor, b: Tensor, bias: Tensor | None
+) -> tuple[Tensor, int]:
+    """Under `vmap`, where only the first is each record's own."""
+    a = a.movedim(of_records[0], 0)
+    return torch.ops.ndl.by_rows.default(a, b, bias), 0
+
+
+_NAME = "ndl::by_rows"
+torch.library.define(_NAME, "(Tensor a, Tensor b, Tensor? bias) -> Tensor", tags=(torch.Tag.flexible_layout,))
+torch.library.impl(_NAME, "CPU", by_onednn)
+torch.library.register_fake(_NAME, _shape)
+torch.library.register_vmap(_NAME, _of_many)
