@@ -2,8 +2,9 @@
 
 torch has float32 products done by MKL, which on processors that are not Intel's leaves AVX-512 alone. oneDNN, which
 torch carries for other work, uses it, and takes half the time there (docs/speed.md). torch has no public name for
-that: so its operator is tried once a process, and taken where it is there, right and quicker: by the linear layers
-of a graph that answers, and by what a compiler is given.
+that: so its operator is tried once a process, and on such processors taken where it is there and right: by the linear
+layers of a graph that answers, and by what a compiler is given. The clock is not asked, so that all processes of a
+machine answer the same to the last bit.
 
 The door to torch: import this inside functions only.
 """
@@ -11,9 +12,9 @@ The door to torch: import this inside functions only.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,12 +79,21 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 @cache
 def quicker() -> bool:
-    """Whether oneDNN can be had, is right, and takes less than 9/10 of the time of torch's own product."""
+    """Whether oneDNN can be had, is right, and uses more of this processor than torch's own products."""
     a, b = torch.rand(512, 64), torch.rand(64, 512).t()
     try:
-        apart = float((by_onednn(a, b) - by_torch(a, b)).abs().max())
-        return apart < 1e-4 and _seconds(by_onednn, a, b) < 0.9 * _seconds(by_torch, a, b)
+        return _mkl_is_slow() and float((by_onednn(a, b) - by_torch(a, b)).abs().max()) < 1e-4
     except (AttributeError, RuntimeError, TypeError):  # not in this torch, not for this processor, or changed
+        return False
+
+
+def _mkl_is_slow() -> bool:
+    """A processor with AVX-512 that is not Intel's: MKL goes by who made it."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch._C.has_mkl:
+        return False
+    try:
+        return "GenuineIntel" not in Path("/proc/cpuinfo").read_text()
+    except OSError:
         return False
 
 
@@ -96,16 +106,6 @@ def by_onednn(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 def by_torch(a: Tensor, b: Tensor) -> Tensor:
     """`a @ b.T`."""
     return a @ b.t()
-
-
-def _seconds(way: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> float:
-    """The least of several times, since others use the processor too."""
-    taken = []
-    for _ in range(20):
-        start = time.perf_counter()
-        way(a, b)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
 
 
 def _shape(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,6 +1,4 @@
-"""Products are the same by whoever makes them, and another library makes them only where it is right and quicker."""
-
-import time
+"""Products are the same by whoever makes them, and another library makes them only where it is right and MKL slow."""
 
 import pytest
 import torch
@@ -56,22 +54,31 @@ def wrong(a, b, bias=None):
     return 1.001 * products.by_torch(a, b)
 
 
-def slow(a, b, bias=None):
-    time.sleep(0.001)
-    return products.by_torch(a, b)
-
-
-@pytest.mark.parametrize("library", [missing, wrong, slow])
-def test_a_library_that_is_missing_wrong_or_slow_is_not_used(library, monkeypatch, asked_anew):
+@pytest.mark.parametrize("library", [missing, wrong])
+def test_a_library_that_is_missing_or_wrong_is_not_used(library, monkeypatch, asked_anew):
+    monkeypatch.setattr(products, "_mkl_is_slow", lambda: True)
     monkeypatch.setattr(products, "by_onednn", library)
     assert not products.quicker()
 
 
-def test_one_that_is_right_and_quicker_is(monkeypatch, asked_anew):
-    right = products.by_torch
-    monkeypatch.setattr(products, "by_onednn", right)
-    monkeypatch.setattr(products, "by_torch", lambda a, b: (time.sleep(0.001), right(a, b))[1])
-    assert products.quicker()
+@pytest.mark.parametrize("slow", [True, False])
+def test_one_that_is_right_is_used_where_mkl_is_slow_whatever_the_clock_says(slow, monkeypatch, asked_anew):
+    monkeypatch.setattr(products, "_mkl_is_slow", lambda: slow)
+    monkeypatch.setattr(products, "by_onednn", products.by_torch)
+    assert products.quicker() is slow
+
+
+@pytest.mark.parametrize(("maker", "capability", "slow"), [
+    ("AuthenticAMD", "AVX512", True), ("AuthenticAMD", "AVX2", False), ("GenuineIntel", "AVX512", False),
+])  # fmt: skip
+def test_mkl_is_slow_on_processors_with_avx512_that_are_not_intels(
+    maker, capability, slow, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch._C, "has_mkl", True)
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {maker}\n")
+    monkeypatch.setattr(products, "Path", lambda _: tmp_path / "cpuinfo")
+    assert products._mkl_is_slow() is slow
 
 
 class Net(nn.Module):
