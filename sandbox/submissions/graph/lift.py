@@ -43,7 +43,15 @@ class Model:
         with torch.no_grad(), flushed():
             read = {s.name: torch.split(features[s.name], self.at_once) for s in self.graph.inputs}
             portions = (dict(zip(read, parts, strict=True)) for parts in zip(*read.values(), strict=True))
-            return torch.cat([self._many(portion) for portion in portions])
+            return torch.cat([self._portion(portion) for portion in portions])
+
+    def _portion(self, records: Mapping[str, Tensor]) -> Tensor:
+        """Answers of at most `at_once` records, filled up by the first to one of few sizes where that is quicker."""
+        n = len(next(iter(records.values())))
+        wanted = min(products.filled(n), self.at_once) if self._quick else n
+        if wanted > n:
+            records = {k: torch.cat([t, t[:1].expand(wanted - n, *t.shape[1:])]) for k, t in records.items()}
+        return self._many(records)[:n]
 
     def one(self, weights: Mapping[str, Tensor], record: Mapping[str, Tensor], training: bool) -> Tensor:
         """[outputs] for one record without a batch dimension: what to give to `vmap` and `grad`.
@@ -104,8 +112,12 @@ class Model:
     @cached_property
     def _scoring(self) -> Program:
         """The program without dropout, which writes over what nobody else reads; has no gradients."""
-        quick = products.layers(self.graph) | in_place.functions(self.graph, self._made)
-        return Program(self.graph, training=False, instead=quick)
+        instead = self._quick | in_place.functions(self.graph, self._made)
+        return Program(self.graph, training=False, instead=instead)
+
+    @cached_property
+    def _quick(self) -> dict[str, Callable[..., Tensor]]:
+        return products.layers(self.graph)
 
     @cached_property
     def _many(self) -> Callable[[Mapping[str, Tensor]], Tensor]:

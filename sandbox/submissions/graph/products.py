@@ -62,6 +62,14 @@ def layers(graph: RecordGraph) -> dict[str, Callable[..., Tensor]]:
     return {node.name: _linear for node in graph.nodes if _large(node, shapes) and quicker()}
 
 
+def filled(n: int) -> int:
+    """How many records to ask at once, to have n answered: one of few numbers, at least n.
+
+    For every size it meets oneDNN writes code, and keeps it: 30 MB while a year of samples of all sizes is asked about.
+    """
+    return min(1 << (n - 1).bit_length(), -(-n // 1024) * 1024)
+
+
 def _large(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     if node.op != "aten.linear.default" or node.kwargs:
         return False

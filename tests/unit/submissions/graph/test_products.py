@@ -104,3 +104,23 @@ def test_large_layers_answer_by_the_quicker_library_and_say_the_same(monkeypatch
         assert len(products.layers(graph)) == layers
         answers.append(Model(graph).answers(numbers))
     assert torch.allclose(*answers, atol=1e-6)
+
+
+@given(st.integers(1, 10_000))
+def test_any_number_of_records_is_filled_up_by_little_to_one_of_few_sizes(n):
+    filled = products.filled(n)
+    assert n <= filled <= min(2 * n, n + 1023)
+    assert filled % 1024 == 0 or filled.bit_count() == 1
+
+
+@needs_onednn
+@pytest.mark.parametrize("n", [1, 3, 700, 4_095, 4_097, 9_000])
+def test_records_that_fill_up_a_portion_are_not_in_the_answers(n, monkeypatch):
+    torch.manual_seed(2)
+    graph, numbers = export(Net(), Inputs("binary", 1, numbers=30)), torch.rand(n, 30)
+    answers = []
+    for quick in (False, True):
+        monkeypatch.setattr(products, "quicker", lambda quick=quick: quick)
+        answers.append(Model(graph).answers({"numbers": numbers}))
+        assert answers[-1].shape == (n, 1)
+    assert torch.allclose(*answers, atol=1e-6)
