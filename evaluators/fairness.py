@@ -5,9 +5,8 @@ difference of the two groups furthest apart. For each measure, the bounds of all
 95 of 100 waves: the error is split evenly among the card's columns and pairs, and within each among all that is
 compared (see intervals.worst_gap); so do those of the groups named worst. A group with too few cases is left out;
 of a pair of columns only the few worst groups are measured one by one. Of several classes there are the rates of each
-class against all others, too, as gaps and worst groups, and by single columns the mean AUC of the classes, each against
-all others: of a pair hardly any group has enough of every class. Of a number there are the mean absolute error and the
-mean error.
+class against all others, too, as gaps and worst groups, and of groups with enough of every class the mean AUC of the
+classes, each against all others. Of a number there are the mean absolute error and the mean error.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ Answers = dict[str, tuple[int, Leveled | None]]
 """Of each measure the number of records beneath it, and its estimate unless they are too few."""
 
 
-@evaluator("groups", version=6)
+@evaluator("groups", version=7)
 def groups(context: Context) -> Iterator[Measurement]:
     pairs = [axes.PAIR.join(pair) for pair in axes.pairs(context.card)]
     level = 1 - (1 - intervals.LEVEL) / max(len(context.card.groups) + len(pairs), 1)
@@ -70,7 +69,7 @@ def _answers(context: Context, column: str) -> dict[str, Answers]:
         label: measure(*(each.group(at) for each in found), context.minimum)
         for at, label in enumerate(labels)
     }
-    if context.task.kind == "multiclass" and column in context.card.groups:
+    if context.task.kind == "multiclass":
         for of_group, auc in zip(answers.values(), _macro_aucs(context, column), strict=True):
             of_group["macro_auc"] = auc
     return answers

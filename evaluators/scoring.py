@@ -17,7 +17,7 @@ Tables, by task kind (C: columns of the card; only records with a known outcome 
     and of the bases (scores; confusion and confidence; residual), with score and residual in 256 bins:
                     <base>:<group>    group x base
                     <base>:<a> & <b>  both groups x base, in 64 bins (axes.pairs)
-                    own by <group>:<class>  group x own:<class>
+                    own by <group>:<class>, own by <a> & <b>:<class>  group, or both groups x own:<class>
 
 Where the card has a weight, every table has a sibling `weighted:<table>` in steps of weight (units.step). Where it
 has a weight, or units of several records, it has another, `replicates:<table>`: replicate x table, weighted where
@@ -240,8 +240,8 @@ def _multiclass(batch: Batch) -> dict[str, Table]:
     for at, name in enumerate(classes):
         own = partial(_truths, "is_class", outcome == at, axes.score_positions(known[:, at]))
         tables |= _known(batch, f"own:{name}", own, axes.GROUP_SCORE_BINS)
-        for column, group in groups.items():
-            tables |= _known(batch, f"own by {column}:{name}", own, axes.GROUP_SCORE_BINS, group)
+        for column, (group, bins) in groups.items():
+            tables |= _known(batch, f"own by {column}:{name}", own, bins, group)
     return tables | _by_group("confusion", batch, confusion) | _by_group("confidence", batch, right)
 
 
@@ -279,22 +279,23 @@ def _regression(batch: Batch) -> dict[str, Table]:
 
 def _by_group(name: str, batch: Batch, base: Base) -> dict[str, Table]:
     """The base for each group and pair of groups, in fewer bins."""
-    tables, of_group = dict[str, Table](), _groups(batch)
-    for column, group in of_group.items():
-        tables |= _known(batch, f"{name}:{column}", base, axes.GROUP_SCORE_BINS, group)
-    for first, second in axes.pairs(batch.encoding.card):
-        (a, at_a), (b, at_b) = of_group[first], of_group[second]
-        both = axes.pair_axis(a, b), at_a * len(b) + at_b
-        tables |= _known(batch, f"{name}:{both[0].name}", base, axes.PAIR_SCORE_BINS, both)
+    tables = dict[str, Table]()
+    for column, (group, bins) in _groups(batch).items():
+        tables |= _known(batch, f"{name}:{column}", base, bins, group)
     return tables
 
 
-def _groups(batch: Batch) -> dict[str, Place]:
-    """Of each sensitive column the group of every record whose outcome is known."""
-    card, found = batch.encoding.card, dict[str, Place]()
+def _groups(batch: Batch) -> dict[str, tuple[Place, int]]:
+    """Of each sensitive column and pair the group of every record whose outcome is known, and bins for its scores."""
+    card, single = batch.encoding.card, dict[str, Place]()
     for column in card.groups:
         places = axes.group_positions(batch.places(column), column, card.columns[column])
-        found[column] = (axes.group_axis(column, card.columns[column]), places[batch.labelled])
+        single[column] = (axes.group_axis(column, card.columns[column]), places[batch.labelled])
+    found = {column: (group, axes.GROUP_SCORE_BINS) for column, group in single.items()}
+    for first, second in axes.pairs(card):
+        (a, at_a), (b, at_b) = single[first], single[second]
+        both = axes.pair_axis(a, b)
+        found[both.name] = ((both, at_a * len(b) + at_b), axes.PAIR_SCORE_BINS)
     return found
 
 

@@ -20,7 +20,7 @@ from sklearn import metrics
 from evaluators import calibration, curve, scoring
 from evaluators.axes import PAIR, residual_values, score_positions, score_values
 from evaluators.base import Context
-from evaluators.fairness import GAPS
+from evaluators.fairness import GAPS, PAIR_GROUPS
 from sandbox.catalogue.encoding import Encoding
 from tests.unit.evaluators.conftest import TOWNS
 from tests.unit.evaluators.test_cases import PLAIN, REPORTS, WEIGHED, weighing
@@ -237,7 +237,8 @@ def test_rates_and_gaps_by_group_and_pair_equal_fairlearns(card, seed, steps, to
 def test_the_accuracy_of_groups_over_several_classes_equals_fairlearns(card, seed, steps, towns):
     rng, (weight, w) = np.random.default_rng(seed), weighing_of(card, steps)
     said, outcome, town = rng.dirichlet(np.ones(3), N), rng.integers(0, 3, N), np.array(TOWNS)[towns]
-    found = measured(card, "kind", said, weight, kind=np.array(["x", "y", "z"])[outcome], town=town)
+    alone, kind = rng.integers(0, 2, N).astype(bool), np.array(["x", "y", "z"])[outcome]
+    found = measured(card, "kind", said, weight, kind=kind, town=town, alone=alone)
     chosen = said.argmax(axis=1)
     agree_by_group(
         found, frame({"accuracy": metrics.accuracy_score}, outcome, chosen, town, w), "accuracy", "town"
@@ -255,12 +256,27 @@ def test_the_accuracy_of_groups_over_several_classes_equals_fairlearns(card, see
         if bias.value is not None:
             expected = np.average((confident - right)[of], weights=None if w is None else w[of])
             assert bias.value == pytest.approx(expected)
-    agree_on_macro_auc(found, outcome, score_values(256)[score_positions(said) // 4], town, w)
+    agree_on_macro_auc(found, outcome, score_values(256)[score_positions(said) // 4], "town", town, w)
+    both = np.array([f"{a}{PAIR}{str(b).lower()}" for a, b in zip(town, alone, strict=True)])
+    said = score_values(64)[score_positions(said) // 16]
+    agree_on_macro_auc(found, outcome, said, f"town{PAIR}alone", both, w)
 
 
-def agree_on_macro_auc(found, outcome, said, groups, w):
-    """Of every group that is measured, with scikit-learn, and of the gap where all are."""
-    shown = {group: found["macro_auc", f"town={group}", ""].value for group in np.unique(groups)}
+def test_of_each_pair_of_groups_with_enough_of_every_class_the_auc_is_scikit_learns():
+    place, said = np.arange(N), np.random.default_rng(5).dirichlet(np.ones(3), N)
+    town, alone, outcome = np.array(TOWNS)[place % 2], place // 2 % 2 == 1, place // 4 % 3
+    kind = np.array(["x", "y", "z"])[outcome]
+    found = measured(PLAIN, "kind", said, np.ones(N), kind=kind, town=town, alone=alone)
+    both = np.array([f"{a}{PAIR}{str(b).lower()}" for a, b in zip(town, alone, strict=True)])
+    said = score_values(64)[score_positions(said) // 16]
+    assert agree_on_macro_auc(found, outcome, said, f"town{PAIR}alone", both, None) == PAIR_GROUPS
+    assert found["macro_auc_gap", f"town{PAIR}alone", ""].value > 0
+
+
+def agree_on_macro_auc(found, outcome, said, column, groups, w):
+    """Of every group that is measured, with scikit-learn, and of the gap where all are; returns how many are."""
+    said_of = {group: found.get(("macro_auc", f"{column}={group}", "")) for group in np.unique(groups)}
+    shown = {group: m.value for group, m in said_of.items() if m}
     for group, value in shown.items():
         of, w_of = groups == group, None if w is None else w[groups == group]
         if value is not None:
@@ -268,11 +284,12 @@ def agree_on_macro_auc(found, outcome, said, groups, w):
                 metrics.roc_auc_score(outcome[of] == at, said[of, at], sample_weight=w_of) for at in range(3)
             ]
             assert value == pytest.approx(np.mean(aucs), abs=1e-9), group
-    if None not in shown.values() and len(shown) == len(TOWNS):
+    if column == "town" and None not in shown.values() and len(shown) == len(TOWNS):
         assert found["macro_auc_gap", "town", ""].value == pytest.approx(
             max(shown.values()) - min(shown.values())
         )
         assert found["macro_auc_worst", f"town={min(shown, key=shown.get)}", ""].value == min(shown.values())
+    return sum(value is not None for value in shown.values())
 
 
 def beneath(measure, outcome, chosen):
