@@ -74,8 +74,8 @@ WORDS: dict[str, tuple[str, Unit]] = {
     "version_flips": ("Decisions that differ from the version before", "share"),
     "version_shift": ("Answers lie apart from the version before by", "score"),
     "version_ranks": ("Rank correlation with the version before", "score"),
-    "champion_flips": ("Decisions that differ from the champion's", "share"),
-    "champion_shift": ("Answers lie apart from the champion's by", "score"),
+    "champion_flips": ("Decisions that differ from the champion’s", "share"),
+    "champion_shift": ("Answers lie apart from the champion’s by", "score"),
     "champion_ranks": ("Rank correlation with the champion", "score"),
     **{
         f"{name}_{change}": (f"{words}, {how}", unit)

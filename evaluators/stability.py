@@ -32,7 +32,10 @@ SAMPLE = 20_000
 RANK_BINS = 64
 _SAME = Axis("decision", ("same", "other"))
 _RANKS = tuple(Axis(name, tuple(str(at) for at in range(RANK_BINS))) for name in ("before", "now"))
-OTHERS = {"before": ("version", "no earlier version"), "champion": ("champion", "no other champion")}
+OTHERS = {
+    "before": ("version", "no earlier version"),
+    "champion": ("champion", "no other version is champion"),
+}
 """By what another version is to this one (evaluators.origins): how names of measurements begin, and the status where
 there is none."""
 MEASURES = {

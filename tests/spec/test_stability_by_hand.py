@@ -84,7 +84,7 @@ def test_a_first_version_has_none_before_it_and_no_champion_and_says_so():
         )
         assert (found[f"champion_{name}"].value, found[f"champion_{name}"].status) == (
             None,
-            "no other champion",
+            "no other version is champion",
         )
 
 

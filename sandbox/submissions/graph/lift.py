@@ -122,7 +122,7 @@ class Model:
     @cached_property
     def _many(self) -> Callable[[Mapping[str, Tensor]], Tensor]:
         """Answers of many records. Weights are not given: looking through them takes time."""
-        scoring = self._scoring  # made here, since inside `vmap` nothing can be measured
+        scoring = self._scoring  # made here, since inside `vmap` no library can be tried
 
         def answer(record: Mapping[str, Tensor]) -> Tensor:
             inputs = {s.name: record[s.name].unsqueeze(0) for s in self.graph.inputs}

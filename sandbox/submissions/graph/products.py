@@ -31,7 +31,7 @@ _SMALL_LAYER = 2**9
 
 def decomposition() -> dict[Any, Callable[..., Any]]:
     """What a graph is to hold instead of `aten.mm`, as make_fx wants to be told."""
-    quick = quicker()  # to be measured before anything is traced
+    quick = quicker()  # to be tried before anything is traced
     return {torch.ops.aten.mm.default: lambda a, b: product(a, b, quick)}
 
 

@@ -210,7 +210,7 @@ def test_where_there_is_a_champion_a_version_is_judged_by_what_it_decides_otherw
     found = one("stability", now, at=FIRST)
     assert (found.subject, found.verdict) == ("champion_flips", Verdict.WITHIN)
     assert "otherwise than the champion for 4.0 % of records" in found.sentence
-    alone = [now[0], m("champion_flips", None, status="no other champion")]
+    alone = [now[0], m("champion_flips", None, status="no other version is champion")]
     assert one("stability", alone, at=FIRST).subject == "version_flips"
 
 
