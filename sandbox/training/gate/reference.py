@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sandbox.training.gate.check import Check, exact
+from sandbox.training.resumable import State, Sums
 from sandbox.training.sampler import Whole
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ _APART = 1e-4
 another order differ by less; a record at a kink of its loss may fall on either side."""
 
 
-class Reference:
-    """Repeats some steps of a training by the definition."""
+class Reference(Sums):
+    """Repeats some steps of a training by the definition; of the steps left where one goes on, as many again."""
+
+    _KEPT = ("_seen", "_worst", "_longest")
 
     def __init__(
         self, model: Model, loss: str, features: Mapping[str, Tensor], target: Tensor, codes: Whole,
@@ -45,13 +48,14 @@ class Reference:
         self._at_once = max(
             1, min(_AT_ONCE // max(1, size), model.at_once, 256) // min(most_rows, int(sizes.max()))
         )
-        many = int(np.clip(_WORK // max(1, int(size * batch)), 1, 3))
-        self._chosen = {1 + int(s) for s in generator.choice(steps, min(many, steps), replace=False)}
-        self._worst = 0.0
-        self._longest = 0.0
+        self._many = int(np.clip(_WORK // max(1, int(size * batch)), 1, 3))
+        self._steps, self._generator = steps, generator
+        self._seen, self._worst, self._longest = 0, 0.0, 0.0
+        self._choose()
 
     def note(self, step: Step) -> None:
         """Most steps are let pass."""
+        self._seen = step.number
         drawn, sums, weights = step.drawn[step.drawn < step.units], step.sums, step.weights
         allowed = self._clip * len(drawn) * (1 + 1e-4) + 1e-6
         length = sum(float(sums[n].double().square().sum()) for n in self._nothing()) ** 0.5
@@ -69,6 +73,15 @@ class Reference:
             ),
             exact("sums by definition", self._worst <= 1, "a step's clipped sum is not what the definition gives"),
         ]  # fmt: skip
+
+    def take_up(self, state: State) -> None:
+        super().take_up(state)
+        self._choose()
+
+    def _choose(self) -> None:
+        left = range(self._seen + 1, self._steps + 1)
+        many = min(self._many, len(left))
+        self._chosen = {int(step) for step in self._generator.choice(left, many, replace=False)}
 
     def _is_random(self, drawn: Whole, weights: Mapping[str, Tensor]) -> bool:
         """Dropout is drawn anew, so a step cannot be repeated; the rehearsal compared the sums without it."""
