@@ -40,14 +40,14 @@ class Reference(Sums):
         most_rows: int, clip: float, steps: int, batch: float, generator: np.random.Generator,
     ) -> None:  # fmt: skip
         self._model, self._loss, self._features, self._target = model, loss, features, target
-        self._order = np.argsort(codes, kind="stable")
-        self._sorted = codes[self._order]
-        self._names, sizes = np.unique(codes, return_counts=True)
+        order = np.argsort(codes, kind="stable")
+        starts = np.append(np.flatnonzero(np.diff(codes[order], prepend=codes.min() - 1)), len(codes))
+        most = min(most_rows, int(np.diff(starts).max()))
+        small = np.min_scalar_type(len(codes))  # of many records, half of what they would take
+        self._order, self._starts = order.astype(small), starts.astype(small)
         self._most_rows, self._clip = most_rows, clip
         size = sum(weight.numel() for weight in model.weights.values())
-        self._at_once = max(
-            1, min(_AT_ONCE // max(1, size), model.at_once, 256) // min(most_rows, int(sizes.max()))
-        )
+        self._at_once = max(1, min(_AT_ONCE // max(1, size), model.at_once, 256) // most)
         self._many = int(np.clip(_WORK // max(1, int(size * batch)), 1, 3))
         self._steps, self._generator = steps, generator
         self._seen, self._worst, self._longest = 0, 0.0, 0.0
@@ -127,5 +127,5 @@ class Reference(Sums):
         return record_gradients(self._model, features, target, self._loss, weights)
 
     def _rows(self, unit: int) -> Whole:
-        low, high = np.searchsorted(self._sorted, [self._names[unit], self._names[unit] + 1])
-        return self._order[low:high][: self._most_rows]
+        rows = self._order[self._starts[unit] : self._starts[unit + 1]]
+        return rows[: self._most_rows].astype(np.int64)
