@@ -227,7 +227,7 @@ def seen(case):
     return Claim.of(event, case.plan), shapes, gate.canaries, steps
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(cuts=st.sets(st.integers(0, STEPS)))
 def test_a_witness_says_the_same_wherever_it_was_written_down_and_taken_up(seen, cuts):
     *told, steps = seen
