@@ -126,8 +126,8 @@ class Training:
             return
         from sandbox.training import compiled
 
-        seconds = (time.monotonic() - self._timed) / _LOOKED_AT
-        if self._compiled == "always" or compiled.pays(self._plan.steps - self.done, seconds):
+        seconds, nodes = (time.monotonic() - self._timed) / _LOOKED_AT, len(self._model.graph.nodes)
+        if self._compiled == "always" or compiled.pays(self._plan.steps - self.done, seconds, nodes):
             self._engine = compiled.instead_of(
                 self._engine,
                 self._model,
