@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -78,8 +79,9 @@ def count_batches(
     """
     counters = [_Counter(builder, rows, key, beside or {}) for builder in builders]
     most = max((builder.share(rows) for builder in builders if builder.sample), default=0.0)
-    for number, batch in enumerate(batches):
-        part = _sampled(batch, stream(key, number), most) if most else None
+    draws = (stream(key, number) for number in itertools.count())
+    for batch in batches:  # `enumerate` would hold on to each until the next one is made
+        part = _sampled(batch, next(draws), most) if most else None
         for counter in counters:
             counter.add(batch, part)
         del batch  # before the next one is made
@@ -137,6 +139,7 @@ class _Part:
 
     table: pa.Table
     said: NDArray[Any]
+    features: Mapping[str, NDArray[Any]]
     luck: NDArray[np.float64]
     seconds: float
     encoding: Encoding
@@ -148,14 +151,15 @@ def _sampled(batch: Batch, rng: np.random.Generator, share: float) -> _Part:
     luck = rng.random(len(batch.said))
     rows = np.flatnonzero(luck < share)
     table, said = batch.table.take(vectors.arrow(rows)), batch.said[rows]
-    return _Part(table, said, luck[rows], batch.seconds, batch.encoding, batch.scorer)
+    features = {name: array[rows] for name, array in batch.features.items()}
+    return _Part(table, said, features, luck[rows], batch.seconds, batch.encoding, batch.scorer)
 
 
 def _joined(some: Sequence[_Part], share: float) -> Batch:
     rows = np.flatnonzero(np.concatenate([part.luck for part in some]) < share)
     table = pa.concat_tables([part.table for part in some]).take(vectors.arrow(rows))
-    encoding = some[0].encoding
-    features = encoding.features(table) if table.num_rows else {}
+    encoding, names = some[0].encoding, some[0].features
+    features = {name: np.concatenate([part.features[name] for part in some])[rows] for name in names}
     said = np.concatenate([part.said for part in some])[rows]
     batch = scoring.batch_of(table, encoding, said, features, some[0].scorer)
     return replace(batch, seconds=sum(part.seconds for part in some))

@@ -28,6 +28,7 @@ A record outside an axis is refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial, reduce
@@ -51,6 +52,8 @@ SCORING_VERSION = 5
 """Grows when a table changes its meaning: then every tally is counted anew."""
 
 BATCH_ROWS = 32_768
+JOINT_CELLS = 8_192
+"""Columns are counted together up to so many cells, which a processor's nearest memory holds."""
 REPLICATED = 4
 """Replicates have so many times fewer score bins than the table they are of."""
 Array = NDArray[Any]
@@ -83,18 +86,14 @@ class Batch:
     seconds: float = 0.0
     """Of this thread's CPU, for reading and encoding the records and asking the model; of a sample, for all."""
     key: str = ""
-    _places: dict[str, Array] = field(default_factory=dict)
 
     def places(self, name: str) -> Array:
-        """Where each record lies on the axis of a column; looked up once."""
-        if name not in self._places:
-            column, encoded = self.encoding.card.columns[name], self.features.get("categories")
-            if encoded is not None and name in self.encoding.category_names:
-                codes = encoded[:, self.encoding.category_names.index(name)]
-                self._places[name] = axes.category_positions(codes, len(column.categories))
-            else:
-                self._places[name] = axes.column_positions(self.table.column(name), column)
-        return self._places[name]
+        """Where each record lies on the axis of a column."""
+        column, encoded = self.encoding.card.columns[name], self.features.get("categories")
+        if encoded is not None and name in self.encoding.category_names:
+            codes = encoded[:, self.encoding.category_names.index(name)]
+            return axes.category_positions(codes, len(column.categories))
+        return axes.column_positions(self.table.column(name), column)
 
     def ask(self, features: Mapping[str, Array]) -> Array:
         """What the model says of other records, encoded as `features` are."""
@@ -160,6 +159,7 @@ def score(records: Iterable[pa.Table], scorer: Scorer, encoding: Encoding) -> It
     began = thread_time()
     for table in records:
         yield _asked(table, scorer, encoding, began)
+        del table  # or the last part of a row group keeps all of it while the next one is read
         began = thread_time()
 
 
@@ -194,11 +194,31 @@ def count(batch: Batch) -> Tally:
 
 
 def _inputs(batch: Batch) -> dict[str, Table]:
+    """Each column's table is a margin of a joint one of several: to count that costs hardly more than one column."""
     card, tables = batch.encoding.card, dict[str, Table]()
-    for name in batch.encoding.feature_columns:
-        places = [(axes.column_axis(name, card.columns[name]), batch.places(name))]
-        tables |= batch.family(f"input:{name}", places, EVERY)
+    cells = JOINT_CELLS // (1 if batch.replicate is None else units.REPLICATES)
+    columns = (
+        (axes.column_axis(name, card.columns[name]), batch.places(name))
+        for name in batch.encoding.feature_columns
+    )
+    for places in _together(columns, cells):
+        for name, joint in batch.family("input", places, EVERY).items():
+            before = range(len(joint.axes) - len(places))
+            for at, (axis, _) in enumerate(places, len(before)):
+                tables[f"{name}:{axis.name}"] = joint.margin(*before, at)
     return tables
+
+
+def _together(columns: Iterable[Place], cells: int) -> Iterator[Places]:
+    """The columns in portions of at most so many joint cells, or of one column."""
+    portion: Places = []
+    for axis, at in columns:
+        if portion and math.prod(len(other) for other, _ in portion) * len(axis) > cells:
+            yield portion
+            portion = []
+        portion.append((axis, at))
+    if portion:
+        yield portion
 
 
 def _binary(batch: Batch) -> dict[str, Table]:
@@ -301,18 +321,23 @@ def _groups(batch: Batch) -> dict[str, tuple[Place, int]]:
 
 def _known(batch: Batch, name: str, base: Base, bins: int, *group: Place) -> dict[str, Table]:
     """A table of known outcomes, and its weighted and replicated siblings where the card has them."""
-    joined = None if batch.replicate is None else [*group, *base(bins // REPLICATED)]
-    return batch.family(name, [*group, *base(bins)], batch.labelled, joined)
-
-
-def _table(places: Places, weights: Counts | None = None) -> Table:
-    return Table.count([axis for axis, _ in places], *(at for _, at in places), weights=weights)
+    return _family(batch, name, base, bins, batch.labelled, *group)
 
 
 def _score(batch: Batch, base: Base) -> dict[str, Table]:
     """The table of what was said of all records."""
-    wide, narrow = base(axes.GROUP_SCORE_BINS), base(axes.GROUP_SCORE_BINS // REPLICATED)
-    return batch.family("score", wide, EVERY, narrow)
+    return _family(batch, "score", base, axes.GROUP_SCORE_BINS, EVERY)
+
+
+def _family(
+    batch: Batch, name: str, base: Base, bins: int, of: Array | slice, *group: Place
+) -> dict[str, Table]:
+    joined = None if batch.replicate is None else [*group, *base(bins // REPLICATED)]
+    return batch.family(name, [*group, *base(bins)], of, joined)
+
+
+def _table(places: Places, weights: Counts | None = None) -> Table:
+    return Table.count([axis for axis, _ in places], *(at for _, at in places), weights=weights)
 
 
 def _at_scores(positions: Array, bins: int) -> Places:

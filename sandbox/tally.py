@@ -87,6 +87,11 @@ class Table:
                 return position
         raise KeyError(name)
 
+    def margin(self, *kept: int) -> Table:
+        """The table over these axes alone, by their positions: counts are added over the others."""
+        others = tuple(at for at in range(len(self.axes)) if at not in kept)
+        return Table(tuple(self.axes[at] for at in kept), self.counts.sum(axis=others))
+
     def merged(self, name: str, groups: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
         """The same table with positions of one axis added together, e.g. 1,024 score bins into 16."""
         at = self.axis(name)

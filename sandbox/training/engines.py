@@ -7,6 +7,7 @@ every record by itself, through `vmap`. The door to torch: import this inside fu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -168,11 +169,12 @@ class Tapped:
         there: Tensor | None,
         clip: float | Tensor,
     ) -> Sums:
-        factors = clip_factors(_squares(rest, pairs), clip)
+        squares = _squares(rest, pairs)
+        keep = squares < math.inf  # not so for NaN
+        factors = clip_factors(squares, clip)
         clear, clear_own = kept, kept_in_place
         if there is not None:
-            factors, clear, clear_own = factors * there, chosen, chosen
-        keep = factors > 0
+            keep, factors, clear, clear_own = keep & there, factors * there, chosen, chosen
         sums = {name: (factors @ clear(flat(g), keep)).view_as(weights[name]) for name, g in rest.items()}
         for tap, (back, came) in pairs.items():
             scaled = clear_own(back * factors[:, None, None], keep)

@@ -23,6 +23,14 @@ def test_merging_bins_keeps_every_record():
     assert merged.counts.tolist() == [[2, 0], [0, 1]]
 
 
+def test_a_margin_keeps_every_record_and_the_axes_asked_for():
+    joint = table((0, 1), (1, 3), (1, 3))
+    outcome, score = joint.margin(0), joint.margin(1)
+    assert (outcome.axes, outcome.counts.tolist()) == ((OUTCOME,), [1, 2])
+    assert (score.axes, score.counts.tolist()) == ((SCORE,), [0, 1, 0, 2])
+    assert np.array_equal(joint.margin(0, 1).counts, joint.counts)
+
+
 def test_tables_over_other_axes_do_not_add():
     with pytest.raises(ValueError, match="same axes"):
         table((0, 0)) + table((0, 0)).merged("score", [[0, 1], [2, 3]], ["low", "high"])

@@ -1,4 +1,4 @@
-"""What is seen of a training from inside the vault, step by step? Of most of it only sums, and nothing leaves.
+"""What is seen of a training from inside the vault, step by step? Only sums of it are kept, and none leaves.
 
 The witness is told each step's draws, clipped sums, noised sums and weights, and holds them against what
 was claimed when the budget was charged.
@@ -21,7 +21,6 @@ from sandbox.training.gate.residuals import Residuals
 from sandbox.training.gate.sampling import Draws
 from sandbox.training.gate.tails import Numbers
 from sandbox.training.noise import Grid
-from sandbox.training.resumable import Resumable, State, Sums, part_of, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +51,7 @@ class Claim:
         )  # fmt: skip
 
 
-class Second(Resumable, Protocol):
+class Second(Protocol):
     """Another who sees every step, with checks of their own."""
 
     def note(self, step: Step) -> None: ...
@@ -60,14 +59,8 @@ class Second(Resumable, Protocol):
     def checks(self) -> list[Check]: ...
 
 
-FirstNoise = tuple[Numbers, Numbers]
-"""Some of the first step's: of the weights, and of the canaries' coordinates."""
-
-
-class Witness(Sums):
-    """Hears of every step; `rehearsed` is the first noise of a rehearsal in this process, which must not come again."""
-
-    _KEPT = ("_steps", "_sound")
+class Witness:
+    """Hears of every step."""
 
     def __init__(
         self,
@@ -75,32 +68,18 @@ class Witness(Sums):
         shapes: Mapping[str, tuple[int, ...]],
         canaries: Canaries,
         generator: np.random.Generator,
-        seconds: Mapping[str, Second] | None = None,
-        rehearsed: FirstNoise | None = None,
+        seconds: tuple[Second, ...] = (),
     ) -> None:
-        self._claim, self._generator, self._seconds = claim, generator, seconds or {}
+        self._claim, self._generator, self._seconds = claim, generator, seconds
         self._places = np.flatnonzero(canaries.included)
-        of_weights, of_coordinates = rehearsed or (None, None)
-        self._weights = Residuals(shapes, claim.steps, generator, of_weights)
-        self._canaries = Residuals({NAME: (len(canaries),)}, claim.steps, generator, of_coordinates)
+        self._weights = Residuals(shapes, claim.steps, generator)
+        self._canaries = Residuals({NAME: (len(canaries),)}, claim.steps, generator)
         self._draws = Draws(claim.units, claim.rate, len(self._places))
         coordinates = sum(int(np.prod(shape)) for shape in shapes.values()) + len(canaries)
         worth = Grid.of(claim.clip, coordinates).inner_clip / claim.clip
         self._scores = Scores(canaries.included, claim.rate, claim.noise, worth)
-        self._parts: dict[str, Resumable] = {
-            "weights": self._weights, "canaries": self._canaries, "draws": self._draws, "scores": self._scores,
-            **self._seconds,
-        }  # fmt: skip
         self._steps = 0
         self._sound = True
-
-    def state(self) -> dict[str, Tensor]:
-        return {**super().state(), **together(self._parts)}
-
-    def take_up(self, state: State) -> None:
-        super().take_up(state)
-        for name, part in self._parts.items():
-            part.take_up(part_of(state, name))
 
     def note(self, step: Step) -> None:
         self._steps += 1
@@ -119,15 +98,16 @@ class Witness(Sums):
         self._weights.note(added)
         sums, noised = (_flat(values[NAME]) / self._claim.clip for values in (step.sums, step.noised))
         self._scores.note(self._places[planted], sums, noised)
-        for second in self._seconds.values():
+        for second in self._seconds:
             second.note(step)
 
     @property
-    def first_noise(self) -> FirstNoise:
-        """The first that was seen in this process."""
+    def first_noise(self) -> tuple[Numbers, Numbers]:
+        """Some of the first step's: of the weights, and of the canaries' coordinates."""
         return self._weights.first, self._canaries.first
 
-    def checks(self) -> list[Check]:
+    def checks(self, earlier: tuple[Numbers, Numbers] | None = None) -> list[Check]:
+        """`earlier`: the first noise of a rehearsal, which must not come again."""
         claim = self._claim
         known = [
             exact("steps", self._steps == claim.steps, "as many steps were not taken as were charged"),
@@ -137,12 +117,13 @@ class Witness(Sums):
         ]
         if not self._sound or not self._steps:
             return known
+        of_weights, of_coordinates = earlier or (None, None)
         return [
             *known,
-            *(check for second in self._seconds.values() for check in second.checks()),
+            *(check for second in self._seconds for check in second.checks()),
             *self._draws.checks(self._generator),
-            *self._weights.checks("records", "weights"),
-            *self._canaries.checks("canaries", "canary coordinates"),
+            *self._weights.checks("records", "weights", of_weights),
+            *self._canaries.checks("canaries", "canary coordinates", of_coordinates),
             *self._scores.checks(),
             of_canaries.refutes(self.bounds(), claim.epsilon, claim.delta),
         ]

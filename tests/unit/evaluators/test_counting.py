@@ -1,10 +1,12 @@
 """A sample is bounded, random and the same again; a question is asked of a bounded number."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 from evaluators import robustness, scoring
-from evaluators.counting import Builder, count_batches
+from evaluators.counting import EVERYDAY, Builder, count_batches
 from sandbox.catalogue.encoding import Encoding
 from sandbox.tally import Axis, Table, Tally
 from tests.unit.evaluators.conftest import AgeScorer
@@ -45,6 +47,22 @@ def test_a_sample_is_random_the_same_again_and_counted_once_for_all_batches(card
     assert len(batch.outcome) == batch.labelled.sum()
     assert np.array_equal(batch.outcome, encoding.target(batch.table))
     assert np.array_equal(batch.said, AgeScorer(encoding).probabilities(batch.features))
+
+
+def test_what_was_read_is_let_go_before_more_is_read(card, people):
+    encoding, read = Encoding(card, "fell"), []
+
+    def records():
+        for seed in range(4):
+            assert not [table for table in read if table() is not None]
+            table = people(300, seed=seed)
+            read.append(weakref.ref(table))
+            yield table
+            del table
+
+    builders = [EVERYDAY, Builder("x", 1, robustness.count, sample=100)]
+    count_batches(scoring.score(records(), AgeScorer(encoding), encoding), builders, 1200, "k")
+    assert len(read) == 4
 
 
 def test_asking_again_is_bounded_however_many_records_and_columns(card, people):

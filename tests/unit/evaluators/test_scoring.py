@@ -34,6 +34,20 @@ def test_every_record_lands_once_in_every_table(card, scorer, people):
     assert "input:person" not in found.tables
 
 
+@pytest.mark.parametrize("cells", [1, 300, 10**6])
+def test_columns_are_counted_the_same_together_and_each_alone(card, scorer, people, monkeypatch, cells):
+    table = people(500)
+    (found,) = tally(table, scorer, card)
+    monkeypatch.setattr(scoring, "JOINT_CELLS", cells)
+    (other,) = tally(table, scorer, card)
+    assert found.to_bytes() == other.to_bytes()
+    for name in Encoding(card, "fell").feature_columns:
+        places = axes.column_positions(table.column(name), card.columns[name])
+        assert np.array_equal(
+            found[f"input:{name}"].counts, np.bincount(places, minlength=len(found[f"input:{name}"].counts))
+        )
+
+
 def test_group_tables_add_up_to_the_whole(card, scorer, people):
     (found,) = tally(people(900), scorer, card)
     by_town, whole = found["scores:town"].counts.sum(axis=0), found["scores"].counts
@@ -111,6 +125,15 @@ def test_a_value_on_the_upper_bound_lies_in_the_last_bin(card):
     age = card.columns["age"]
     places = axes.column_positions(pa.chunked_array([[0.0, 99.999, 100.0, None]]), age)
     assert places.tolist() == [0, 63, 63, 64]
+
+
+def test_missing_numbers_have_the_last_place_whatever_else_there_is(card):
+    age = card.columns["age"]
+    for others in ([50.0], [100.0], [50.0, 137.5]):
+        places = axes.column_positions(pa.chunked_array([[None, *others]]), age)
+        assert places[0] == 64
+        assert places[1] == min(int(others[0] * 0.64), 63)
+        assert not (places[2:] <= 64).any()
 
 
 def test_a_group_the_card_does_not_allow_is_refused(card):
