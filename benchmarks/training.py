@@ -104,11 +104,12 @@ def measured(name: str, rounds: int, steps: int, compiled: bool) -> dict[str, fl
     for way in makers:
         try:
             take = MAKERS[way](architecture, features, target)
-            seconds_of_first = cpu_seconds(take, 1)
+            take(1)  # with what is done but once: compiling, first of all
+            seconds_of_one = cpu_seconds(take, 1)
         except Exception as error:  # whatever a library says to a model that it cannot do
             print(f"  {way:18} cannot ({type(error).__name__})")
             continue
-        ways[way] = take, 1 if seconds_of_first > 1 else steps
+        ways[way] = take, 1 if seconds_of_one > 1 else steps
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     with flushed():
         for _ in range(rounds):

@@ -3,7 +3,8 @@
     python benchmarks/training_scale.py [--json FILE] [--check] [--rows 10000000] [--steps 50] [--folder FOLDER]
 
 Writes a Parquet file as datasets are kept, then reads it, encodes it and takes steps of an MLP on batches of 2,048 as
-a training does; the peak is that of the whole process, imports and mapped pages included. Goal: under 2 GB.
+a training does, with the release gate beside it; the peak is that of the whole process, imports and mapped pages
+included. With --steps 1000 every page is touched. Goal: under 2 GB.
 Also how long drawing a batch takes, which must not grow with the number of people. Linux only; 3 GB of disk.
 """
 
@@ -106,9 +107,11 @@ def trained(file: Path, rows: int, steps: int) -> dict[str, float]:
     from torch import nn
 
     from sandbox.catalogue.encoding import Encoding
+    from sandbox.privacy import accounting
     from sandbox.submissions.export.exporter import export
     from sandbox.submissions.graph.lift import Model
     from sandbox.training import encoded, loop
+    from sandbox.training.gate.gate import Gate
     from sandbox.training.plan import Plan
     from sandbox.training.sampler import Randomness, UnitRows, draw
 
@@ -137,7 +140,13 @@ def trained(file: Path, rows: int, steps: int) -> dict[str, float]:
         learning_rate=0.01, loss="binary", noise_multiplier=1.0,
     )  # fmt: skip
     units, randomness = UnitRows(records.codes, 1), Randomness.of_the_system()
-    loop.fit(Model(export(Mlp(), encoding.inputs)), records.features, records.target, units, plan, randomness)
+    model, event = Model(export(Mlp(), encoding.inputs)), accounting.dp_sgd_event(1.0, BATCH / rows, steps)
+    gate = Gate(event, plan, model, records.features, records.target, records.codes)
+    weights = loop.fit(
+        model, records.features, records.target, units, plan, randomness,
+        canaries=gate.canaries, observe=gate.observe,
+    )  # fmt: skip
+    assert not gate.judge(weights).failed
     stepping = (time.process_time() - start) / steps
     times = {}
     for people in (rows, 100_000):

@@ -41,8 +41,8 @@ def neighbours(adjacency: str, unit: str) -> str:
 
 
 def word(unit: str) -> str:
-    """A unit's column as a word: `crime id`."""
-    return unit.replace("_", " ")
+    """What a unit's column counts, as a word: `crime` of `crime_id`."""
+    return unit.removesuffix("_id").replace("_", " ")
 
 
 def stated(epsilon: float, delta: float, adjacency: str, unit: str) -> str:

@@ -95,10 +95,12 @@ def certificate(folder: Path) -> Json:
 def read(folder: Path, digest: str = "") -> Scorer:
     """The model in `folder`; raises Refused unless its graph has the digest (else that of its model.json),
     Invalid when the graph is none that the checker would let through.
+
+    `digest`: as in our records, so that these are the bytes that were verified before they were registered.
     """
     with loading():
         from sandbox.submissions.graph.lift import Model
-        from sandbox.submissions.graph.verify import verify
+        from sandbox.submissions.graph.verify import verify, verify_again
 
     description = json.loads((folder / MODEL).read_text())
     if description.get("format") != FORMAT:
@@ -114,7 +116,8 @@ def read(folder: Path, digest: str = "") -> Scorer:
     if list(encoding.feature_columns) != description["columns"]:
         raise Refused(f"{folder / MODEL} lists its columns in another order than its card, so it is damaged.")
     graph = RecordGraph.from_bytes(data)
-    with loading():  # torch brings its compiler with its first graph
-        values = verify(graph, encoding.inputs).values_per_record
+    with loading():  # torch brings its compiler with the first graph that it verifies
+        inputs = encoding.inputs
+        values = verify_again(graph, inputs) if digest else verify(graph, inputs).values_per_record
     at_once = min(_AT_ONCE, max(1, _VALUE_FLOATS // max(1, values)))
     return Scorer(encoding, Model(graph), found, at_once)

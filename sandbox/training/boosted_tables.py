@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.training.plan import Plan
+from sandbox.training.resumable import State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +118,7 @@ class Tables:
         kept = {"done": self.done, "table": self.table, "counts": self.counts}
         return {name: torch.tensor(value) for name, value in kept.items()}
 
-    def take_up(self, state: Mapping[str, Tensor]) -> None:
+    def take_up(self, state: State) -> None:
         """Goes on where this state was taken."""
         self.done = int(state["done"])
         self.table, self.counts = (state[name].numpy().copy() for name in ("table", "counts"))

@@ -21,6 +21,7 @@ from sandbox.training.canaries import Canaries
 from sandbox.training.loop import Observer, Step
 from sandbox.training.noise import Grid, noised
 from sandbox.training.plan import Plan
+from sandbox.training.resumable import State
 from sandbox.training.sampler import Randomness, UnitRows
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ class Boosting:
         self._grid = Grid.of(
             plan.clip, sum(math.prod(s) for s in released(plan).values()) + len(self._canaries)
         )
-        self._taken_up = 0
 
     @property
     def done(self) -> int:
@@ -76,8 +76,7 @@ class Boosting:
         deviation = plan.noise_multiplier * plan.clip
         after = noised(sums, deviation, self._grid, self._randomness.noise)
         if observe:
-            number = self.done + 1 - self._taken_up
-            observe(Step(number, self.means, self._everybody, self._people, sums, after))
+            observe(Step(self.done + 1, self.means, self._everybody, self._people, sums, after))
         moved = self._tables.learn(split, after)
         if split:
             self._show()
@@ -87,10 +86,9 @@ class Boosting:
         """All that the next step depends on but records and randomness; what `take_up` takes."""
         return self._tables.state()
 
-    def take_up(self, state: Mapping[str, Tensor]) -> None:
+    def take_up(self, state: State) -> None:
         """Goes on where this state was taken."""
         self._tables.take_up(state)
-        self._taken_up = self.done
         self._show()
         for term, moved in enumerate(self._tables.of_terms()):
             self._move(term, moved)

@@ -3,7 +3,7 @@
 A canary is one more unit, drawn, clipped, summed, noised and divided as people are. Its gradient is a Dirac: far
 longer than the clip, in one coordinate of its own that no model has. People's gradients are zero there, and a
 canary's is zero in every weight. So the model's weights are distributed as without canaries, and each
-person's part in what is released is the same (see the README).
+person's part in what is released is the same (see gate/README.md).
 """
 
 from __future__ import annotations

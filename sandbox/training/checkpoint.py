@@ -1,4 +1,8 @@
-"""Where does a training go on after a crash? A file inside the vault: its noisy weights, and how far it was.
+"""Where does a training go on after a crash? A file inside the vault: how far it and the gate beside it were.
+
+Of the training it holds noisy weights, and of the gate (sandbox.training.gate) what it has seen of the steps that made
+them, so that in the end every step is judged whose noise is in the model. The file is as secret as the records: the
+gate's part holds noise that could be taken off the weights. No state of a random stream is in it.
 
 Steps that began after it was written are taken again, with fresh noise: the streams are keyed anew. What came
 of them the first time is gone with the process and in nothing that leaves. But whether they are taken again may
@@ -18,15 +22,25 @@ from typing import TYPE_CHECKING
 
 from sandbox.records import Dataset, Submission, TrainingRun
 from sandbox.settings import Settings
+from sandbox.training.resumable import State, Stateful, part_of, together
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sandbox.training.boosting import Boosting
-    from sandbox.training.loop import Training
 
 _PARTS = 20
 """A training is kept so often; so at most a twentieth of its steps is ever charged again."""
+_FORMAT = "2"
+"""Format 1 had nothing of the gate. A file of another format is not read: its training begins anew."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The state of a training after `done` steps, and that of the gate beside it."""
+
+    done: int
+    training: State
+    gate: State
 
 
 @dataclass(frozen=True)
@@ -48,23 +62,25 @@ class Checkpoint:
         steps = run.plan.get("steps", 0)
         return cls(folder / f"{run.id}.safetensors", mark, max(1, steps // _PARTS), steps)
 
-    def note(self, training: Training | Boosting) -> None:
+    def note(self, done: int, training: Stateful, gate: Stateful) -> None:
         """Told after every step; writes the file when it is time, whole or not at all, durably.
 
-        Not after the last: whatever goes on has a step to take, which the release gate can look at.
+        Not after the last: whatever goes on has a step to take.
         """
-        if training.done % self.every == 0 and training.done < self.steps:
-            self._write(training.state())
+        if done % self.every == 0 and done < self.steps:
+            self._write(done, together({"training": training, "gate": gate}))
 
-    def read(self) -> dict[str, Tensor] | None:
-        """The state that was kept; None where there is none of this very run."""
+    def read(self) -> Kept | None:
+        """What was kept; None where there is nothing of this very run in today's format."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self.place, "pt") as file:
-                if (file.metadata() or {}).get("mark") != self.mark:
+                said = file.metadata() or {}
+                if (said.get("format"), said.get("mark")) != (_FORMAT, self.mark):
                     return None
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+                return Kept(int(said["done"]), part_of(state, "training"), part_of(state, "gate"))
         except (OSError, SafetensorError):
             return None
 
@@ -72,13 +88,13 @@ class Checkpoint:
         with suppress(FileNotFoundError):
             self.place.unlink()
 
-    def _write(self, state: dict[str, Tensor]) -> None:
+    def _write(self, done: int, state: dict[str, Tensor]) -> None:
         from safetensors.torch import save
 
         self.place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         new = self.place.with_suffix(".new")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(save(state, {"mark": self.mark}))
+            file.write(save(state, {"format": _FORMAT, "mark": self.mark, "done": str(done)}))
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self.place)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sandbox.training.plan import Plan
+from sandbox.training.resumable import State
 
 _FIRST, _SECOND, _NOT_ZERO = 0.9, 0.999, 1e-8
 """What stays of each moment at a step, and what keeps from dividing by zero, as Adam's authors have them."""
@@ -55,7 +56,7 @@ class Descent:
         return {**counts, **self._rows()}
 
     @torch.no_grad()
-    def take_up(self, state: Mapping[str, Tensor]) -> None:
+    def take_up(self, state: State) -> None:
         """Goes on where this state was taken."""
         self.done, self._averaged = int(state["done"]), int(state["averaged"])
         for name, row in self._rows().items():

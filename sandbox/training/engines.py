@@ -7,7 +7,6 @@ every record by itself, through `vmap`. The door to torch: import this inside fu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -169,12 +168,11 @@ class Tapped:
         there: Tensor | None,
         clip: float | Tensor,
     ) -> Sums:
-        squares = _squares(rest, pairs)
-        keep = squares < math.inf  # not so for NaN
-        factors = clip_factors(squares, clip)
+        factors = clip_factors(_squares(rest, pairs), clip)
         clear, clear_own = kept, kept_in_place
         if there is not None:
-            keep, factors, clear, clear_own = keep & there, factors * there, chosen, chosen
+            factors, clear, clear_own = factors * there, chosen, chosen
+        keep = factors > 0
         sums = {name: (factors @ clear(flat(g), keep)).view_as(weights[name]) for name, g in rest.items()}
         for tap, (back, came) in pairs.items():
             scaled = clear_own(back * factors[:, None, None], keep)

@@ -43,10 +43,9 @@ def cut_off(
 
 def go_on(store: Store, run: TrainingRun, kept: Checkpoint, card: Card, person: Person) -> tuple[Charge, Ran]:
     """The charge of a training that goes on; the steps that may have run already are charged once more, first."""
-    charge, state = store.get(Charge, run.charge), kept.read()
-    assert state is not None
-    done = int(state["done"])
-    steps = kept.at_risk(done)
+    charge, found = store.get(Charge, run.charge), kept.read()
+    assert found is not None
+    done, steps = found.done, kept.at_risk(found.done)
     event = accounting.with_steps(charge.event, steps)
     again = ledger.reserve(store, charge.pool, event, card.unit, _again(run), person.name)
     ledger.touch(store, again.id, person.name)

@@ -17,13 +17,14 @@ from sandbox.training import canaries as planted
 from sandbox.training.canaries import Canaries
 from sandbox.training.noise import Grid, noised
 from sandbox.training.plan import Plan
+from sandbox.training.resumable import State
 from sandbox.training.sampler import Randomness, UnitRows, Whole, draw
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sandbox.submissions.graph.lift import Model
-    from sandbox.training.checkpoint import Checkpoint
+    from sandbox.training.boosting import Boosting
     from sandbox.training.engines import Engine
 
 _LOOKED_AT = 5
@@ -36,7 +37,7 @@ Progress = Callable[[int, int], None]
 class Step:
     """What one step did. It holds un-noised sums, so it may never leave the vault.
 
-    `number` counts from 1, anew where a training was taken up again. `weights` are those the gradients were
+    `number` counts from 1. `weights` are those the gradients were
     taken at: the training's own tensors, which it changes after the observer has returned. `drawn` are places
     among the units; those from `units` on are canaries (see `Canaries.clipped_sum`). `sums` and `noised` are
     named by weight, and `canaries.NAME`.
@@ -100,14 +101,14 @@ class Training:
         deviation = plan.noise_multiplier * plan.clip
         after = noised(sums, deviation, self._grid, self._randomness.noise)
         if observe:
-            observe(Step(self.done + 1 - self._taken_up, self._weights, drawn, people, sums, after))
+            observe(Step(self.done + 1, self._weights, drawn, people, sums, after))
         self._descent.step(after, plan.expected_batch)
 
     def state(self) -> dict[str, Tensor]:
         """All that the next step depends on but records and randomness; what `take_up` takes."""
         return self._descent.state()
 
-    def take_up(self, state: Mapping[str, Tensor]) -> None:
+    def take_up(self, state: State) -> None:
         """Goes on where this state was taken."""
         self._descent.take_up(state)
         self._taken_up = self.done
@@ -125,8 +126,8 @@ class Training:
             return
         from sandbox.training import compiled
 
-        seconds = (time.monotonic() - self._timed) / _LOOKED_AT
-        if self._compiled == "always" or compiled.pays(self._plan.steps - self.done, seconds):
+        seconds, nodes = (time.monotonic() - self._timed) / _LOOKED_AT, len(self._model.graph.nodes)
+        if self._compiled == "always" or compiled.pays(self._plan.steps - self.done, seconds, nodes):
             self._engine = compiled.instead_of(
                 self._engine,
                 self._model,
@@ -160,15 +161,17 @@ def fit(
     *,
     canaries: Canaries | None = None,
     observe: Observer | None = None,
-    kept: Checkpoint | None = None,
+    taken_up: State | None = None,
+    keep: Callable[[Training | Boosting], None] | None = None,
     by: str = "taps",
     compiled: str = "auto",
 ) -> dict[str, Tensor]:
     """The trainable weights of `model` after exactly `plan.steps` noisy steps; the model itself stays as it was.
 
     `begins` hears of each step before a record is drawn for it, `progress` after it is done; both as (step
-    from 1, steps). `observe` sees inside each step, after its noise and before the weights move. With `kept` a
-    training that was cut off goes on where it was kept last. `by` and `compiled` as in sandbox.settings.Training.
+    from 1, steps). `observe` sees inside each step, after its noise and before the weights move. With `taken_up` a
+    training goes on where this `state` of it was taken; `keep` sees it after each step. `by` and `compiled` as in
+    sandbox.settings.Training.
     """
     from sandbox.submissions.graph.lift import flushed
     from sandbox.training.boosting import Boosting
@@ -180,15 +183,15 @@ def fit(
         training = Training(
             model, features, target, units, plan, randomness, canaries, by=by, compiled=compiled
         )
-    if kept and (state := kept.read()):
-        training.take_up(state)
+    if taken_up:
+        training.take_up(taken_up)
     with flushed():  # else a step's time could tell of tiny values in it
         while training.done < plan.steps:
             if begins:
                 begins(training.done + 1, plan.steps)
             training.step(observe)
-            if kept:
-                kept.note(training)
+            if keep:
+                keep(training)
             if progress:
                 progress(training.done, plan.steps)
     return training.means

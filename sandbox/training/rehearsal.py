@@ -16,7 +16,7 @@ from sandbox.training.sampler import Randomness, UnitRows
 if TYPE_CHECKING:
     from sandbox.catalogue.inputs import Inputs
     from sandbox.submissions.graph.lift import Model
-    from sandbox.training.gate.gate import FirstNoise
+    from sandbox.training.gate.witness import FirstNoise
 
 _REHEARSED = 8
 """Records made up for a rehearsal."""

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sandbox.submissions.graph.lift import Model
-    from sandbox.training.gate.gate import FirstNoise, Judgement
+    from sandbox.training.gate.gate import Judgement
+    from sandbox.training.gate.witness import FirstNoise
 
 
 class TrainingFailed(NDLError):
@@ -242,13 +243,14 @@ def _learn(
     units = UnitRows(codes, chosen.max_rows_per_unit)
     if len(units) != chosen.units:
         raise Refused("The training side does not hold the units it was registered with.")
-    taken_up = kept.read()
-    left = chosen.steps - (int(taken_up["done"]) if taken_up else 0)
-    event = accounting.with_steps(charge.event, left)
-    gate = Gate(event, chosen, model, features, target, codes, rehearsed, taken_up)
+    found = kept.read()
+    gate = Gate(
+        charge.event, chosen, model, features, target, codes, rehearsed, found.gate if found else None
+    )
     weights = loop.fit(
         model, features, target, units, chosen, randomness, progress, begins,
-        canaries=gate.canaries, observe=gate.observe, kept=kept,
+        canaries=gate.canaries, observe=gate.observe, taken_up=found.training if found else None,
+        keep=lambda training: kept.note(training.done, training, gate),
         by=settings.training.engine, compiled=settings.training.compile,
     )  # fmt: skip
     if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):

@@ -17,7 +17,6 @@ from sandbox.submissions import recipes
 from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph.lift import Model
 from sandbox.training import boosted_tables, boosting, loop
-from sandbox.training.checkpoint import Checkpoint
 from sandbox.training.gate import gate
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
@@ -236,36 +235,3 @@ def test_a_right_training_passes_and_proves_no_more_than_it_claims(name):
         [accounting.dp_sgd_event(right.plan.noise_multiplier, 1.0, right.plan.steps)], right.plan.delta
     )
     assert judged.bounds.formal < epsilon
-
-
-class Crash(Exception):
-    pass
-
-
-def test_a_right_training_that_goes_on_after_a_crash_passes_for_the_steps_that_were_left(usual, tmp_path):
-    units, kept = UnitRows(usual.codes, 2), Checkpoint(tmp_path / "kept", "mark", 20, STEPS)
-    given = usual.model, usual.features, usual.target
-
-    def crash(step, _steps):
-        if step == 30:
-            raise Crash
-
-    with pytest.raises(Crash):
-        loop.fit(*given, units, usual.plan, Randomness.of_the_system(), crash, kept=kept)
-    state, told = kept.read(), []
-    event = accounting.dp_sgd_event(NOISE, 1.0, STEPS - 20)
-    beside = gate.Gate(event, usual.plan, *given, usual.codes, None, state)
-    weights = loop.fit(
-        *given, units, usual.plan, Randomness.of_the_system(), lambda step, _: told.append(step),
-        canaries=beside.canaries, observe=beside.observe, kept=kept,
-    )  # fmt: skip
-    assert told == list(range(21, STEPS + 1))
-    assert not beside.judge(weights).failed
-
-    other = gate.Gate(event, usual.plan, *given, usual.codes, None, {**state, "table": state["table"] + 0.1})
-    again = Checkpoint(tmp_path / "kept", "mark", STEPS, STEPS)
-    weights = loop.fit(
-        *given, units, usual.plan, Randomness.of_the_system(), canaries=other.canaries, observe=other.observe,
-        kept=again,
-    )  # fmt: skip
-    assert "weights by replay" in failed(other.judge(weights))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -58,11 +59,29 @@ _LOOKS = _NEW | {
 """Operators whose result is each record's own when one of their arguments is; `zeros_like` is none of them."""
 
 
-def functions(graph: RecordGraph, made: Mapping[str, Tensor]) -> dict[str, Callable[..., Tensor]]:
-    """For each step, by name, that may write over its first argument, what does so.
+@dataclass(frozen=True)
+class Made:
+    """What a node makes of one record. A node that gives several tensors has neither shape nor dtype here.
 
-    `made`: a tensor in the shape and dtype of each node's result, also one without values.
+    `numbers` are in all that it gives; `kept` are held inside it meanwhile, over `loops` steps.
     """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype | None
+    numbers: int
+    loops: int
+    kept: int
+
+    @classmethod
+    def of(cls, result: Tensor | tuple[Tensor, ...], loops: int, kept: int) -> Made:
+        """As found in what a node gave."""
+        if isinstance(result, Tensor):
+            return cls(tuple(result.shape), result.dtype, result.numel(), loops, kept)
+        return cls((0,), None, sum(piece.numel() for piece in result), loops, kept)
+
+
+def functions(graph: RecordGraph, made: Mapping[str, Made]) -> dict[str, Callable[..., Tensor]]:
+    """For each step, by name, that may write over its first argument, what does so. `made`: by each node."""
     reads = Counter(ref for node in graph.nodes for ref in node.references())
     reads[Ref(graph.output)] += 1
     own = {node.name for node in graph.nodes if node.op in _NEW and reads[Ref(node.name)] == 1}
@@ -92,7 +111,7 @@ def _of_the_record(graph: RecordGraph, through: frozenset[str] | None) -> set[st
     return found
 
 
-def _alike(node: Node, made: Mapping[str, Tensor]) -> bool:
+def _alike(node: Node, made: Mapping[str, Made]) -> bool:
     first: Any = node.args[0]
     before, after = made[first.name], made[node.name]
     return (before.shape, before.dtype) == (after.shape, after.dtype)

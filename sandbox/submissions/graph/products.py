@@ -39,18 +39,29 @@ def product(a: Tensor, b: Tensor, quick: bool) -> Any:
     """`a @ b` written for a compiler, `quick` if by oneDNN; NotImplemented where torch's own is as good.
 
     A product with a vector is a sum, which a compiler does in the pass that makes what it reads. oneDNN reads the
-    first by rows: where it does not lie so, the smaller of the two is copied, in the pass that makes it, too.
+    first by rows: where it does not lie so, the smaller of the two is copied.
     """
     (m, k), n = a.shape, b.shape[1]
     if k == 1:
         return a * b
     if n == 1:
         return (a * b.t()).sum(1, keepdim=True)
-    if not quick or m == 1 or m * k * n <= _SMALL or a.dtype != torch.float32:
+    if m == 1:
+        return (a.t() * b).sum(0, keepdim=True)
+    if not quick or m * k * n <= _SMALL or a.dtype != torch.float32:
         return NotImplemented
-    if a.is_contiguous() or m <= n:
-        return torch.ops.ndl.by_rows.default(a.contiguous(), b.t(), None)
-    return torch.ops.ndl.by_rows.default(b.t().contiguous(), a, None).t().contiguous()
+    if a.is_contiguous():
+        return torch.ops.ndl.by_rows.default(a, b.t(), None)
+    if m <= n:
+        return torch.ops.ndl.by_rows.default(_lying_by_rows(a), b.t(), None)
+    return torch.ops.ndl.by_rows.default(_lying_by_rows(b.t()), a, None).t().contiguous()
+
+
+def _lying_by_rows(a: Tensor) -> Any:
+    """A copy, written for a compiler: in the pass that makes `a`. By `contiguous` alone it leaves `a` as it lies."""
+    from torch._inductor import inductor_prims
+
+    return inductor_prims.force_stride_order(a.contiguous(), [a.shape[1], 1])
 
 
 def layers(graph: RecordGraph) -> dict[str, Callable[..., Tensor]]:

@@ -15,6 +15,7 @@ import numpy as np
 from sandbox.training.boosted_tables import COUNTS, LEAVES, Tables, released
 from sandbox.training.gate.check import Check, exact
 from sandbox.training.gate.reference import Reference
+from sandbox.training.resumable import State, Sums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,16 +26,21 @@ if TYPE_CHECKING:
 _APART = 1e-5
 
 
-class ReplayOfTables:
-    """Moves tables of its own by the noised sums; with `taken_up`, from a state of a training that goes on."""
+class ReplayOfTables(Sums):
+    """Moves tables of its own by the noised sums."""
 
-    def __init__(
-        self, weights: Mapping[str, Tensor], plan: Plan, taken_up: Mapping[str, Tensor] | None = None
-    ) -> None:
+    _KEPT = ("_follows",)
+
+    def __init__(self, weights: Mapping[str, Tensor], plan: Plan) -> None:
         self._names, self._follows = set(weights), True
         self.tables = Tables(plan)
-        if taken_up:
-            self.tables.take_up(taken_up)
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), **self.tables.state()}
+
+    def take_up(self, state: State) -> None:
+        super().take_up(state)
+        self.tables.take_up(state)
 
     def note(self, step: Step) -> None:
         self.released(step.weights)

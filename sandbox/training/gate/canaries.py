@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sandbox.training.gate import lower_bounds, tails
 from sandbox.training.gate.check import Check, exact
 from sandbox.training.gate.tails import Numbers
+from sandbox.training.resumable import Sums
 from sandbox.training.sampler import Whole
 
 _WANTED_LOOKS = 80_000
@@ -39,11 +40,16 @@ def how_many(steps: int) -> int:
     return max(_FEWEST, min(_MOST, math.ceil(_WANTED_LOOKS / steps)))
 
 
-class Scores:
+class Scores(Sums):
     """Watches the canaries' coordinates, in multiples of the clip, and which canaries were drawn.
 
     `worth` is what a drawn canary adds: the clip, less what is left for rounding.
     """
+
+    _KEPT = (
+        "_steps", "_times", "_likelihood", "_out_squares", "_total", "_drawn_total", "_undrawn_total",
+        "_left_out_drawn", "_worst_sum",
+    )  # fmt: skip
 
     def __init__(self, included: NDArray[np.bool_], rate: float, noise: float, worth: float = 1.0) -> None:
         self._included, self._rate, self._noise, self._worth = included, rate, noise, worth

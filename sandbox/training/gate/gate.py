@@ -24,9 +24,9 @@ from sandbox.training.gate.lower_bounds import CONFIDENCE
 from sandbox.training.gate.marks import signs_of, twice
 from sandbox.training.gate.reference import Reference
 from sandbox.training.gate.replay import Replay
-from sandbox.training.gate.tails import Numbers
-from sandbox.training.gate.witness import Claim, Witness
+from sandbox.training.gate.witness import Claim, FirstNoise, Witness
 from sandbox.training.noise import Grid
+from sandbox.training.resumable import State, part_of, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,12 +36,10 @@ if TYPE_CHECKING:
     from sandbox.training.plan import Plan
     from sandbox.training.sampler import Whole
 
-FirstNoise = tuple[Numbers, Numbers]
-
 
 @dataclass(frozen=True)
 class Judgement:
-    """`bounds` is None where a training was too broken to look at. `signs` marks its noise."""
+    """`bounds` is None where a training was too broken to look at. `signs` mark its noise."""
 
     checks: Sequence[Check]
     bounds: Bounds | None
@@ -88,17 +86,25 @@ class Judgement:
 
 
 class Gate:
-    """Stands beside one training: hand `canaries` and `observe` to the loop, then ask to `judge`."""
+    """Stands beside one training: hand `canaries` and `observe` to the loop, then ask to `judge`.
+
+    Its `state` is as secret as the records: it holds noise of steps that were taken, and who was drawn.
+    """
 
     def __init__(
         self, event: Json, plan: Plan, model: Model, features: Mapping[str, Tensor], target: Tensor, codes: Whole,
-        rehearsed: FirstNoise | None = None, taken_up: Mapping[str, Tensor] | None = None,
+        rehearsed: FirstNoise | None = None, taken_up: State | None = None,
     ) -> None:  # fmt: skip
-        """`event` is what was charged for the steps that are taken now: all, or those left after the state
-        `taken_up` (see `Training.state`)."""
+        """`event` is what was charged for all steps. With `taken_up` it goes on, with the same canaries, where this
+        `state` of another was taken."""
         generator = np.random.default_rng(secrets.randbits(256))
         claim = Claim.of(event, plan)
-        self.canaries = Canaries.planted(how_many(claim.steps))
+        self._signs_before = ""
+        if taken_up:
+            self.canaries = Canaries(taken_up["included"].numpy().copy())
+            self._signs_before = taken_up["signs"].numpy().tobytes().hex()
+        else:
+            self.canaries = Canaries.planted(how_many(claim.steps))
         shapes = _released(plan, model)
         clip = Grid.of(plan.clip, _coordinates(shapes) + len(self.canaries)).inner_clip
         given = (
@@ -107,23 +113,40 @@ class Gate:
         )  # fmt: skip
         self._replay: Replay | ReplayOfTables
         if plan.terms:
-            self._replay = ReplayOfTables(model.weights, plan, taken_up)
+            self._replay = ReplayOfTables(model.weights, plan)
             reference: Reference = ReferenceOfTables(plan, self._replay, *given)
         else:
-            self._replay, reference = Replay(model.weights, plan, taken_up), Reference(*given)
-        self._rehearsed = rehearsed
-        self._witness = Witness(claim, shapes, self.canaries, generator, (reference, self._replay))
+            self._replay, reference = Replay(model.weights, plan), Reference(*given)
+        seconds = {"reference": reference, "replay": self._replay}
+        self._witness = Witness(claim, shapes, self.canaries, generator, seconds, rehearsed)
+        if taken_up:
+            self._witness.take_up(part_of(taken_up, "witness"))
 
     def observe(self, step: Step) -> None:
         self._witness.note(step)
 
+    def state(self) -> dict[str, Tensor]:
+        """What of the steps so far a gate needs to judge them with the others: sums, and some of their noise."""
+        import torch
+
+        signs = bytearray.fromhex(self._signs)
+        return {
+            "included": torch.from_numpy(self.canaries.included.copy()),
+            "signs": torch.from_numpy(np.frombuffer(signs, np.uint8)),
+            **together({"witness": self._witness}),
+        }
+
+    @property
+    def _signs(self) -> str:
+        """The marks of the noise of every process that this training was in."""
+        return self._signs_before + signs_of(self._witness.first_noise[1])
+
     def judge(self, weights: Mapping[str, Tensor], earlier: Sequence[str] = ()) -> Judgement:
         """`weights` are what would be registered; `earlier` the marks of the noise of all other runs."""
         self._replay.released(weights)
-        signs = signs_of(self._witness.first_noise[1])
-        checks = [*self._witness.checks(self._rehearsed), twice(signs, earlier)]
+        checks = [*self._witness.checks(), twice(self._signs, earlier)]
         sound = any(check.name == "canaries: epsilon" for check in checks)
-        return Judgement(checks, self._witness.bounds() if sound else None, signs)
+        return Judgement(checks, self._witness.bounds() if sound else None, self._signs)
 
 
 def rehearsal(plan: Plan, model: Model) -> tuple[Witness, Canaries]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sandbox.training.gate.check import Check, exact
+from sandbox.training.resumable import State, Sums
 from sandbox.training.sampler import Whole
 
 if TYPE_CHECKING:
@@ -29,29 +30,32 @@ _APART = 1e-4
 another order differ by less; a record at a kink of its loss may fall on either side."""
 
 
-class Reference:
-    """Repeats some steps of a training by the definition."""
+class Reference(Sums):
+    """Repeats some steps of a training by the definition; of the steps left where one goes on, as many again."""
+
+    _KEPT = ("_seen", "_worst", "_longest")
 
     def __init__(
         self, model: Model, loss: str, features: Mapping[str, Tensor], target: Tensor, codes: Whole,
         most_rows: int, clip: float, steps: int, batch: float, generator: np.random.Generator,
     ) -> None:  # fmt: skip
         self._model, self._loss, self._features, self._target = model, loss, features, target
-        self._order = np.argsort(codes, kind="stable")
-        self._sorted = codes[self._order]
-        self._names, sizes = np.unique(codes, return_counts=True)
+        order = np.argsort(codes, kind="stable")
+        starts = np.append(np.flatnonzero(np.diff(codes[order], prepend=codes.min() - 1)), len(codes))
+        most = min(most_rows, int(np.diff(starts).max()))
+        small = np.min_scalar_type(len(codes))  # of many records, half of what they would take
+        self._order, self._starts = order.astype(small), starts.astype(small)
         self._most_rows, self._clip = most_rows, clip
         size = sum(weight.numel() for weight in model.weights.values())
-        self._at_once = max(
-            1, min(_AT_ONCE // max(1, size), model.at_once, 256) // min(most_rows, int(sizes.max()))
-        )
-        many = int(np.clip(_WORK // max(1, int(size * batch)), 1, 3))
-        self._chosen = {1 + int(s) for s in generator.choice(steps, min(many, steps), replace=False)}
-        self._worst = 0.0
-        self._longest = 0.0
+        self._at_once = max(1, min(_AT_ONCE // max(1, size), model.at_once, 256) // most)
+        self._many = int(np.clip(_WORK // max(1, int(size * batch)), 1, 3))
+        self._steps, self._generator = steps, generator
+        self._seen, self._worst, self._longest = 0, 0.0, 0.0
+        self._choose()
 
     def note(self, step: Step) -> None:
         """Most steps are let pass."""
+        self._seen = step.number
         drawn, sums, weights = step.drawn[step.drawn < step.units], step.sums, step.weights
         allowed = self._clip * len(drawn) * (1 + 1e-4) + 1e-6
         length = sum(float(sums[n].double().square().sum()) for n in self._nothing()) ** 0.5
@@ -69,6 +73,15 @@ class Reference:
             ),
             exact("sums by definition", self._worst <= 1, "a step's clipped sum is not what the definition gives"),
         ]  # fmt: skip
+
+    def take_up(self, state: State) -> None:
+        super().take_up(state)
+        self._choose()
+
+    def _choose(self) -> None:
+        left = range(self._seen + 1, self._steps + 1)
+        many = min(self._many, len(left))
+        self._chosen = {int(step) for step in self._generator.choice(left, many, replace=False)}
 
     def _is_random(self, drawn: Whole, weights: Mapping[str, Tensor]) -> bool:
         """Dropout is drawn anew, so a step cannot be repeated; the rehearsal compared the sums without it."""
@@ -114,5 +127,5 @@ class Reference:
         return record_gradients(self._model, features, target, self._loss, weights)
 
     def _rows(self, unit: int) -> Whole:
-        low, high = np.searchsorted(self._sorted, [self._names[unit], self._names[unit] + 1])
-        return self._order[low:high][: self._most_rows]
+        rows = self._order[self._starts[unit] : self._starts[unit + 1]]
+        return rows[: self._most_rows].astype(np.int64)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sandbox.training.gate.check import Check, exact
+from sandbox.training.resumable import State, Sums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,21 +22,23 @@ _APART = 1e-3
 """Of a learning rate, for each step so far: the most that float32 is allowed to add up to."""
 
 
-class Replay:
-    """Moves a copy of the first weights as the plan says (sandbox.training.descent).
+class Replay(Sums):
+    """Moves a copy of the first weights as the plan says (sandbox.training.descent)."""
 
-    With `taken_up`, from the state of a training that goes on after a crash.
-    """
+    _KEPT = ("_worst",)
 
-    def __init__(
-        self, weights: Mapping[str, Tensor], plan: Plan, taken_up: Mapping[str, Tensor] | None = None
-    ) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], plan: Plan) -> None:
         from sandbox.training.descent import Descent
 
         self._plan, self._worst = plan, 0.0
         self._descent = Descent(weights, plan)
-        if taken_up:
-            self._descent.take_up(taken_up)
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), **self._descent.state()}
+
+    def take_up(self, state: State) -> None:
+        super().take_up(state)
+        self._descent.take_up(state)
 
     def note(self, step: Step) -> None:
         self._compare(step.weights, self._descent.weights)

@@ -19,6 +19,7 @@ from scipy.special import ndtr
 from sandbox.training.gate import tails
 from sandbox.training.gate.check import Check
 from sandbox.training.gate.tails import Numbers
+from sandbox.training.resumable import Sums
 
 _SLACK = 1e-3
 """Of a variance or a distribution function: rounding to a grid and to float32 is no fault."""
@@ -32,13 +33,19 @@ _FULL = 2**25
 """Coordinates looked at for shape and neighbours; every coordinate of every step counts for its size."""
 
 
-class Residuals:
+class Residuals(Sums):
     """Watches the noise of one group of tensors over all steps."""
 
+    _KEPT = (
+        "_squares", "_totals", "_prints", "_recent", "_lagged", "_counts", "_near", "_across", "_rehearsed",
+    )  # fmt: skip
+
     def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], steps: int, generator: np.random.Generator
-    ) -> None:
-        self._shapes, self._generator = dict(shapes), generator
+        self, shapes: Mapping[str, tuple[int, ...]], steps: int, generator: np.random.Generator,
+        rehearsal: Numbers | None = None,
+    ) -> None:  # fmt: skip
+        """`rehearsal`: what was kept of the first step of a rehearsal in this process, whose noise must be another."""
+        self._generator, self._rehearsal = generator, rehearsal
         self._sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
         share = max(8, _KEPT // max(1, len(shapes)))
         self._kept = {name: min(size, share) for name, size in self._sizes.items()}
@@ -48,16 +55,20 @@ class Residuals:
         self._squares: list[list[float]] = []
         self._totals: list[list[float]] = []
         self._prints: list[Numbers] = []
-        self._lagged: list[list[float]] = [[] for _ in range(_LAGS)]
+        self._lagged = np.zeros((_LAGS, 2))
         self._recent: list[Numbers] = []
         self._counts = np.zeros(len(_EDGES) + 1, np.int64)
-        self._near: dict[str, list[float]] = {}
+        self._pairs = [
+            (name, lag)
+            for name, shape in shapes.items()
+            for lag in sorted({1, 2, shape[-1] if shape else 1})
+            if self._sizes[name] >= 2 * lag
+        ]
+        self._near = np.zeros((len(self._pairs), 2))
         self._across = np.zeros((0, 2))
-
-    @property
-    def first(self) -> Numbers:
-        """What was kept of the first step."""
-        return self._prints[0] if self._prints else np.zeros(0)
+        self._rehearsed: list[float] = []
+        self.first: Numbers = np.zeros(0)
+        """What was kept of the first step in this process."""
 
     def note(self, noise: Mapping[str, Numbers]) -> None:
         """The noise of one step, over its claimed deviation, flat."""
@@ -67,12 +78,15 @@ class Residuals:
         self._compare(np.concatenate(parts))
         self._across_tensors(parts)
         if not self._look_rate < 1 or self._generator.random() < self._look_rate or not self._counts.any():
-            for name, values in noise.items():
-                self._look(name, values)
+            self._look(noise)
 
     def _compare(self, kept: Numbers) -> None:
+        if not len(self.first):
+            self.first = kept
+            if self._rehearsal is not None:
+                self._rehearsed.append(_product(self._rehearsal, kept[: len(self._rehearsal)]))
         for lag, earlier in enumerate(reversed(self._recent)):
-            self._lagged[lag].append(_product(earlier, kept))
+            self._lagged[lag] += _product(earlier, kept), 1
         self._recent = [*self._recent, kept][-_LAGS:]
         if len(self._prints) < _KEPT_STEPS // 2 or (
             len(self._prints) < _KEPT_STEPS and self._generator.random() < self._keep_rate
@@ -89,24 +103,19 @@ class Residuals:
         if found:
             self._across = np.array(found) + (self._across if len(self._across) else 0.0)
 
-    def _look(self, name: str, values: Numbers) -> None:
-        places = np.clip(np.floor(values * 40) + 221, 0, len(_EDGES)).astype(np.int64)
-        self._counts += np.bincount(places, minlength=len(self._counts))
-        for lag in {1, 2, self._shapes[name][-1] if self._shapes[name] else 1}:
-            blocks = len(values) // (2 * lag)
-            if blocks:
-                halves = values[: blocks * 2 * lag].reshape(blocks, 2, lag)
-                sums = self._near.setdefault(f"{name}, {lag} apart", [0.0, 0.0])
-                sums[0] += float((halves[:, 0] * halves[:, 1]).sum())
-                sums[1] += float(np.square(halves[:, 0]).sum())
+    def _look(self, noise: Mapping[str, Numbers]) -> None:
+        for values in noise.values():
+            places = np.clip(np.floor(values * 40) + 221, 0, len(_EDGES)).astype(np.int64)
+            self._counts += np.bincount(places, minlength=len(self._counts))
+        for sums, (name, lag) in zip(self._near, self._pairs, strict=True):
+            blocks = len(noise[name]) // (2 * lag)
+            halves = noise[name][: blocks * 2 * lag].reshape(blocks, 2, lag)
+            sums += (halves[:, 0] * halves[:, 1]).sum(), np.square(halves[:, 0]).sum()
 
-    def checks(self, touches: str, of: str, earlier: Numbers | None = None) -> list[Check]:
-        """`earlier`: what was kept of the first step of a rehearsal, whose noise must be another."""
+    def checks(self, touches: str, of: str) -> list[Check]:
         if not self._squares or not self._sizes:
             return []
-        fresh = [self._repeats(), self._lags()]
-        if earlier is not None:
-            fresh.append(tails.normal(_product(earlier, self.first[: len(earlier)])))
+        fresh = [self._repeats(), self._lags(), *(tails.normal(z) for z in self._rehearsed)]
         named = (
             ("size", self._size(), "has not the claimed size everywhere"),
             ("mean", self._mean(), "is not centred on nought"),
@@ -148,8 +157,7 @@ class Residuals:
         return min(tails.SURE, worst + math.log10(n * (n - 1) / 2))
 
     def _lags(self) -> float:
-        found = [tails.normal(float(np.sum(z)) / len(z) ** 0.5) for z in self._lagged if z]
-        return tails.least(found)
+        return tails.least([tails.normal(total / n**0.5) for total, n in self._lagged if n])
 
     def _shape(self) -> float:
         n = int(self._counts.sum())
@@ -160,7 +168,7 @@ class Residuals:
         )
 
     def _neighbours(self) -> float:
-        return tails.least([tails.normal(a / max(b, 1e-300) ** 0.5) for a, b in self._near.values()])
+        return tails.least([tails.normal(a / max(b, 1e-300) ** 0.5) for a, b in self._near])
 
     def _tensors(self) -> float:
         return tails.least([tails.normal(a / max(b, 1e-300) ** 0.5) for a, b in self._across])

@@ -13,19 +13,23 @@ from scipy.special import gammaln
 
 from sandbox.training.gate import tails
 from sandbox.training.gate.check import Check, exact
+from sandbox.training.resumable import Sums
 from sandbox.training.sampler import Whole
 
 _MOST_UNITS = 2**20
 """Of this many units it is counted how often each was drawn."""
 
 
-class Draws:
+class Draws(Sums):
     """Watches who is drawn, step by step. `planted` is how many canaries are drawn along with the people."""
+
+    _KEPT = ("_last", "_times", "_sizes", "_whole", "_shared", "_twice", "_strange")
 
     def __init__(self, units: int, rate: float, planted: int = 0) -> None:
         self._units, self._rate, self._everybody = units, rate, units + planted
-        self._last_drawn = np.full(units, -1, np.int32)
-        self._times = np.zeros(min(units, _MOST_UNITS), np.int32)
+        counted = units if rate < 1 else 0
+        self._last = np.zeros(counted, bool)
+        self._times = np.zeros(min(counted, _MOST_UNITS), np.int32)
         self._sizes: list[int] = []
         self._whole: list[int] = []
         self._shared: list[int] = []
@@ -33,7 +37,6 @@ class Draws:
 
     def note(self, drawn: Whole, planted: int = 0) -> None:
         """The people of a step, and how many canaries were drawn with them."""
-        step = len(self._sizes)
         if len(drawn) and not 0 <= drawn.min() <= drawn.max() < self._units:
             self._strange = True
             return
@@ -45,8 +48,9 @@ class Draws:
             self._sizes.append(int(there.sum()))
             self._twice |= len(drawn) > self._sizes[-1]
             return
-        self._shared.append(int(np.count_nonzero(self._last_drawn[drawn] == step - 1)) if step else 0)
-        self._last_drawn[drawn] = step
+        self._shared.append(int(np.count_nonzero(self._last[drawn])))
+        self._last[:] = False
+        self._last[drawn] = True
         np.add.at(self._times, drawn[drawn < len(self._times)], 1)
         self._sizes.append(len(drawn))
         self._whole.append(len(drawn) + planted)

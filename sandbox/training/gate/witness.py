@@ -1,4 +1,4 @@
-"""What is seen of a training from inside the vault, step by step? Only sums of it are kept, and none leaves.
+"""What is seen of a training from inside the vault, step by step? Of most of it only sums, and nothing leaves.
 
 The witness is told each step's draws, clipped sums, noised sums and weights, and holds them against what
 was claimed when the budget was charged.
@@ -21,6 +21,7 @@ from sandbox.training.gate.residuals import Residuals
 from sandbox.training.gate.sampling import Draws
 from sandbox.training.gate.tails import Numbers
 from sandbox.training.noise import Grid
+from sandbox.training.resumable import Resumable, State, Sums, part_of, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +52,7 @@ class Claim:
         )  # fmt: skip
 
 
-class Second(Protocol):
+class Second(Resumable, Protocol):
     """Another who sees every step, with checks of their own."""
 
     def note(self, step: Step) -> None: ...
@@ -59,8 +60,14 @@ class Second(Protocol):
     def checks(self) -> list[Check]: ...
 
 
-class Witness:
-    """Hears of every step."""
+FirstNoise = tuple[Numbers, Numbers]
+"""Some of the first step's: of the weights, and of the canaries' coordinates."""
+
+
+class Witness(Sums):
+    """Hears of every step; `rehearsed` is the first noise of a rehearsal in this process, which must not come again."""
+
+    _KEPT = ("_steps", "_sound")
 
     def __init__(
         self,
@@ -68,18 +75,32 @@ class Witness:
         shapes: Mapping[str, tuple[int, ...]],
         canaries: Canaries,
         generator: np.random.Generator,
-        seconds: tuple[Second, ...] = (),
+        seconds: Mapping[str, Second] | None = None,
+        rehearsed: FirstNoise | None = None,
     ) -> None:
-        self._claim, self._generator, self._seconds = claim, generator, seconds
+        self._claim, self._generator, self._seconds = claim, generator, seconds or {}
         self._places = np.flatnonzero(canaries.included)
-        self._weights = Residuals(shapes, claim.steps, generator)
-        self._canaries = Residuals({NAME: (len(canaries),)}, claim.steps, generator)
+        of_weights, of_coordinates = rehearsed or (None, None)
+        self._weights = Residuals(shapes, claim.steps, generator, of_weights)
+        self._canaries = Residuals({NAME: (len(canaries),)}, claim.steps, generator, of_coordinates)
         self._draws = Draws(claim.units, claim.rate, len(self._places))
         coordinates = sum(int(np.prod(shape)) for shape in shapes.values()) + len(canaries)
         worth = Grid.of(claim.clip, coordinates).inner_clip / claim.clip
         self._scores = Scores(canaries.included, claim.rate, claim.noise, worth)
+        self._parts: dict[str, Resumable] = {
+            "weights": self._weights, "canaries": self._canaries, "draws": self._draws, "scores": self._scores,
+            **self._seconds,
+        }  # fmt: skip
         self._steps = 0
         self._sound = True
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), **together(self._parts)}
+
+    def take_up(self, state: State) -> None:
+        super().take_up(state)
+        for name, part in self._parts.items():
+            part.take_up(part_of(state, name))
 
     def note(self, step: Step) -> None:
         self._steps += 1
@@ -98,16 +119,15 @@ class Witness:
         self._weights.note(added)
         sums, noised = (_flat(values[NAME]) / self._claim.clip for values in (step.sums, step.noised))
         self._scores.note(self._places[planted], sums, noised)
-        for second in self._seconds:
+        for second in self._seconds.values():
             second.note(step)
 
     @property
-    def first_noise(self) -> tuple[Numbers, Numbers]:
-        """Some of the first step's: of the weights, and of the canaries' coordinates."""
+    def first_noise(self) -> FirstNoise:
+        """The first that was seen in this process."""
         return self._weights.first, self._canaries.first
 
-    def checks(self, earlier: tuple[Numbers, Numbers] | None = None) -> list[Check]:
-        """`earlier`: the first noise of a rehearsal, which must not come again."""
+    def checks(self) -> list[Check]:
         claim = self._claim
         known = [
             exact("steps", self._steps == claim.steps, "as many steps were not taken as were charged"),
@@ -117,13 +137,12 @@ class Witness:
         ]
         if not self._sound or not self._steps:
             return known
-        of_weights, of_coordinates = earlier or (None, None)
         return [
             *known,
-            *(check for second in self._seconds for check in second.checks()),
+            *(check for second in self._seconds.values() for check in second.checks()),
             *self._draws.checks(self._generator),
-            *self._weights.checks("records", "weights", of_weights),
-            *self._canaries.checks("canaries", "canary coordinates", of_coordinates),
+            *self._weights.checks("records", "weights"),
+            *self._canaries.checks("canaries", "canary coordinates"),
             *self._scores.checks(),
             of_canaries.refutes(self.bounds(), claim.epsilon, claim.delta),
         ]

@@ -107,6 +107,19 @@ def test_weights_that_changed_since_are_refused(clinic, register):
         registry.load_scorer(clinic.settings, version)
 
 
+def test_scoring_with_what_lies_as_registered_loads_no_compiler(clinic, register):
+    _, version = register(recipe="mlp")
+    code = (
+        "import sys, numpy; from pathlib import Path; from sandbox.registry import artifact;"
+        f" scorer = artifact.read(Path({str(location(clinic, version) / 'data')!r}), {version.digest!r});"
+        " blank = {n: numpy.zeros((70, *s), t) for n, (t, s) in scorer.encoding.inputs.tensors.items()};"
+        " assert len(scorer.probabilities(blank)) == 70;"
+        " print(*{'torch', 'torch._dynamo', 'sympy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["torch"]
+
+
 def test_swapped_weights_with_a_matching_description_are_refused_too(clinic, register):
     _, first = register()
     _, second = register(name="falls-other", recipe="mlp")

@@ -7,17 +7,26 @@ from contextvars import Context
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sandbox.lifecycle import ChargeState, RunState
 from sandbox.privacy import accounting
-from sandbox.records import Charge, Submission, TrainingRun
+from sandbox.records import Charge, Incident, Submission, TrainingRun
 from sandbox.roles import Role
 from sandbox.storage import Store
 from sandbox.training import checkpoint, loop
 from sandbox.training.sampler import Randomness
 from sandbox.training.service import TrainingFailed, train
+from tests.hostile.broken_noise import Noise, scaled
 
 SETTINGS = "[training]\nbatch_size = 60\nepochs = 10\n"  # 240 units: 40 steps, kept every second one
+
+
+class Unseen:
+    """A gate that has seen nothing."""
+
+    def state(self):
+        return {}
 
 
 def killed(clinic, submission, at):
@@ -57,12 +66,36 @@ def test_a_killed_training_goes_on_and_is_charged_once_more_for_what_may_have_ru
     assert [whole.event["count"], again.event["count"]] == [40, 2]
     assert again.state is ChargeState.TOUCHED  # it counts in full, for ever
     certificate = finished.certificate
-    assert (certificate["steps"], certificate["steps_again"]) == (40, 2)
+    assert (certificate["steps"], certificate["steps_again"], certificate["audit_steps"]) == (40, 2, 40)
     assert certificate["charges_again"] == [again.id]
     both = accounting.epsilon_of([whole.event, again.event], certificate["delta"])
     assert certificate["epsilon"] == both > accounting.epsilon_of([whole.event], certificate["delta"])
     assert certificate["epsilon_opacus"] == pytest.approx(both, rel=0.02)
     assert list((clinic.settings.storage.folder / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("at", [3, 38])
+def test_a_training_that_was_killed_and_had_too_little_noise_before_gives_no_model(
+    clinic, mlflow_settings, monkeypatch, at
+):
+    submission = clinic.submit(settings=SETTINGS)
+    with monkeypatch.context() as faulty:
+        faulty.setattr(loop, "noised", Noise(scaled(1.25)))
+        killed(clinic, submission, at)
+    with pytest.raises(TrainingFailed, match="kept back by the release gate"):
+        clinic.train(submission)
+    (incident,) = clinic.store.all(Incident)
+    assert "has not the claimed size" in incident.sentence
+
+
+def test_a_training_that_has_too_little_noise_once_it_goes_on_gives_no_model(
+    clinic, mlflow_settings, monkeypatch
+):
+    submission = clinic.submit(settings=SETTINGS)
+    killed(clinic, submission, 39)  # kept after step 38: two are left
+    monkeypatch.setattr(loop, "noised", Noise(scaled(1.25)))
+    with pytest.raises(TrainingFailed, match="kept back by the release gate"):
+        clinic.train(submission)
 
 
 def test_a_second_training_of_changed_code_begins_anew_and_the_first_stays_charged(
@@ -105,12 +138,12 @@ def test_what_is_kept_is_all_that_a_training_depends_on(tmp_path):
     for _ in range(3):
         whole.step()
     kept = checkpoint.Checkpoint(tmp_path / "vault/run.safetensors", "mark", 3, 6)
-    kept.note(whole)
+    kept.note(3, whole, Unseen())
     streams = [g.bit_generator.state for g in (whole._randomness.sampling, whole._randomness.noise)]
     for _ in range(3):
         whole.step()
     other = training(2)
-    other.take_up(kept.read())
+    other.take_up(kept.read().training)
     assert other.done == 3
     for generator, state in zip((other._randomness.sampling, other._randomness.noise), streams, strict=True):
         generator.bit_generator.state = state
@@ -120,7 +153,7 @@ def test_what_is_kept_is_all_that_a_training_depends_on(tmp_path):
     assert all(torch.equal(one, whole.means[name]) for name, one in other.means.items())
 
 
-def test_a_file_of_another_run_or_a_torn_one_is_not_read(tmp_path):
+def test_a_file_of_another_run_or_format_or_a_torn_one_is_not_read(tmp_path):
     from tests.unit.training import test_private_loop as small
 
     features, target = small.records()
@@ -136,10 +169,15 @@ def test_a_file_of_another_run_or_a_torn_one_is_not_read(tmp_path):
     place = tmp_path / "run.safetensors"
     kept = checkpoint.Checkpoint(place, "mark", 1, 9)
     assert kept.read() is None
-    kept.note(made)
-    assert kept.read() is not None
+    kept.note(1, made, Unseen())
+    assert kept.read().done == 1
     assert place.stat().st_mode & 0o777 == 0o600
     assert checkpoint.Checkpoint(place, "another", 1, 9).read() is None
+    whole = place.read_bytes()
+    save_file({"done": torch.tensor(1)}, place, {"mark": "mark"})  # as before there were formats
+    assert kept.read() is None
+    place.write_bytes(whole)
+    assert kept.read().done == 1
     place.write_bytes(place.read_bytes()[:-10])
     assert kept.read() is None
 

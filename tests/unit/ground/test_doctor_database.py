@@ -85,7 +85,7 @@ def test_an_unknown_user_is_found(postgres):
 )
 def test_no_address_that_fails_shows_its_password(tmp_path, url):
     settings = load(None, {"NDL_STORAGE__FOLDER": str(tmp_path), "NDL_STORAGE__DATABASE": url})
-    (check,) = [check for check in examine(settings) if check.part == "database"]
+    check = next(check for check in examine(settings) if check.part == "database")
     assert not check.fit
     assert check.mend
     assert "hunter2" not in repr(check)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.privacy import wording
+
 # Refusals name an epsilon that was asked for, in one sentence; the forms of a request and of a limit are not promises.
 ELSEWHERE = {
     "sandbox/errors.py": "the refusal of a budget",
@@ -30,3 +32,15 @@ def test_a_public_page_says_of_each_epsilon_whether_it_is_a_promise_or_of_one_th
     for line in page.read_text().splitlines():
         if re.search(r"(ε|epsilon)\W*\{\{|\.epsilon \|", line):
             assert "alone" in line or "wording.PROMISED" in line, line
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        ("crime_id", "add or remove one crime"),
+        ("pupil", "add or remove one pupil"),
+        ("home_address", "add or remove one home address"),
+    ],
+)
+def test_neighbours_differ_by_what_a_units_column_counts(unit, said):
+    assert wording.neighbours("add/remove", unit) == said

@@ -14,7 +14,7 @@ from sandbox.submissions.export.exporter import export
 from sandbox.submissions.graph.lift import Model
 from sandbox.training import compiled, loop
 from sandbox.training.compiled import Compiled, instead_of, pays, portion
-from sandbox.training.engines import Plain, Tapped
+from sandbox.training.engines import Plain, Tapped, choose
 from sandbox.training.plan import Plan
 from sandbox.training.sampler import Randomness, UnitRows
 
@@ -33,6 +33,29 @@ class Net(nn.Module):
 
     def forward(self, numbers):
         return self.layers(numbers)
+
+
+class Attention(nn.Module):
+    """Three numbers at a time look at each other."""
+
+    def __init__(self, dropout):
+        super().__init__()
+        self.layer = nn.MultiheadAttention(3, 1, dropout=dropout, batch_first=True)
+
+    def forward(self, numbers):
+        seen = numbers.reshape(-1, 4, 3)
+        return self.layer(seen, seen, seen, need_weights=False)[0].flatten(1)
+
+
+class Steps(nn.Module):
+    """One number after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.GRU(1, 6, batch_first=True)
+
+    def forward(self, numbers):
+        return self.layer(numbers.unsqueeze(2))[0][:, -1]
 
 
 def a_model(*layers):
@@ -85,13 +108,15 @@ def test_units_of_several_records_are_left_to_the_engine():
         ((nn.Linear(12, 1),), lambda *_: 1 / 0, "is a C"),
         ((nn.Linear(12, 1),), lambda graph, _: lambda *a: [t * 1.1 for t in graph(*a)], "off"),
         ((nn.Dropout(0.5), nn.Linear(12, 1)), as_traced, "dropout"),
+        ((Attention(0.5), nn.Linear(12, 1)), as_traced, "dropout"),
+        ((Steps(), nn.Linear(6, 1)), as_traced, "recurrent"),
     ],
 )
 def test_what_cannot_be_compiled_or_gives_other_sums_is_trained_as_it_is_and_says_why(
     layers, compiler, why, caplog
 ):
     model = a_model(*layers)
-    engine = Tapped(model, "binary")
+    engine = choose(model, "binary")
     with caplog.at_level(logging.WARNING):
         found = instead_of(
             engine, model, model.weights, torch.zeros(1, dtype=torch.int64), 10.0, 0.3, compiler
@@ -116,9 +141,18 @@ def test_a_training_that_is_compiled_learns_the_same(monkeypatch):
     assert torch.allclose(*learned, atol=1e-3)
 
 
-def test_short_trainings_are_not_compiled():
-    assert not pays(steps_left=200, step_seconds=0.01)
-    assert pays(steps_left=100_000, step_seconds=0.01)
+@pytest.mark.parametrize("layer", [Attention(0.0), nn.Dropout(0.0)])
+def test_what_could_drop_but_does_not_is_compiled(layer):
+    model = a_model(layer, nn.Linear(12, 1))
+    answers = torch.zeros(1, dtype=torch.int64)
+    found = instead_of(Tapped(model, "binary"), model, model.weights, answers, 10.0, 0.3, as_traced)
+    assert isinstance(found, Compiled)
+
+
+def test_short_trainings_are_not_compiled_and_larger_graphs_only_in_longer_ones():
+    assert not pays(steps_left=200, step_seconds=0.01, nodes=5)
+    assert pays(steps_left=10_000, step_seconds=0.01, nodes=5)
+    assert not pays(steps_left=10_000, step_seconds=0.01, nodes=80)
 
 
 @pytest.mark.parametrize("expected", [1, 50, 2_048, 20_000])

@@ -11,7 +11,7 @@ from sandbox.errors import Invalid
 from sandbox.submissions.graph.document import RecordGraph
 from sandbox.submissions.graph.summary import Summary
 from sandbox.submissions.graph.terms import Dtype, Node, Ref, Spec, Weight, WeightRef
-from sandbox.submissions.graph.verify import Caps, verify
+from sandbox.submissions.graph.verify import Caps, verify, verify_again
 
 _spec = importlib.util.spec_from_file_location("graph_cases", Path(__file__).with_name("cases.py"))
 cases = importlib.util.module_from_spec(_spec)
@@ -75,6 +75,27 @@ def test_an_odd_node_is_refused_with_the_developers_own_line(name):
     op, args, words = ODD[name]
     with pytest.raises(Invalid, match=r"(?s)of module 'layer' \(Layer\) at model\.py:7.*" + words):
         verify(one(op, *args), INPUTS)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ODD if not name.startswith(("a huge range", "a tensor beyond"))]
+)
+def test_an_odd_node_is_refused_when_looked_at_again_too(name):
+    op, args, words = ODD[name]
+    with pytest.raises(Invalid, match=r"(?s)of module 'layer' \(Layer\) at model\.py:7.*" + words):
+        verify_again(one(op, *args), INPUTS)
+
+
+def test_a_graph_of_another_task_or_beyond_the_caps_is_refused_when_looked_at_again():
+    sound = one("aten.relu.default", X)
+    assert verify_again(sound, INPUTS) == verify(sound, INPUTS).values_per_record
+    for inputs, caps in (
+        (Inputs("binary", 1, numbers=11, categories=(6,) * 12), Caps()),
+        (Inputs("multiclass", 3, numbers=12, categories=(6,) * 12), Caps()),
+        *((INPUTS, caps) for caps in (Caps(elements=5), Caps(total=20), Caps(parameters=3))),
+    ):
+        with pytest.raises(Invalid):
+            verify_again(sound, inputs, caps)
 
 
 def test_inputs_and_output_must_be_those_of_the_task():
