@@ -30,9 +30,9 @@ Compiler = Callable[[torch.fx.GraphModule, list[Tensor]], Run]
 """Given a graph and what it will be given, its like, makes something quicker that does the same."""
 
 APART = 1e-4
-COMPILING_SECONDS, NODE_SECONDS, SAVED = 10.0, 1.0, 0.2
-"""What compiling takes on a slow machine (twice as long as where docs/speed.md was measured), what it takes more for
-each node of the graph, and the least part of a step that it saves."""
+COMPILING_SECONDS, NODE_SECONDS, SAVED = 5.0, 0.5, 0.2
+"""What compiling takes on a busy machine, what it takes more for each node of the graph, and the least part of a
+step that it saves (docs/speed.md)."""
 
 
 class Random(Exception):
