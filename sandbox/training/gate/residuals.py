@@ -104,9 +104,11 @@ class Residuals(Sums):
             self._across = np.array(found) + (self._across if len(self._across) else 0.0)
 
     def _look(self, noise: Mapping[str, Numbers]) -> None:
-        for values in noise.values():
-            places = np.clip(np.floor(values * 40) + 221, 0, len(_EDGES)).astype(np.int64)
-            self._counts += np.bincount(places, minlength=len(self._counts))
+        values = np.concatenate(list(noise.values()))
+        values *= 40
+        values += 221
+        places = np.clip(values, 0, len(_EDGES), out=values).astype(np.int64)
+        self._counts += np.bincount(places, minlength=len(self._counts))
         for sums, (name, lag) in zip(self._near, self._pairs, strict=True):
             blocks = len(noise[name]) // (2 * lag)
             halves = noise[name][: blocks * 2 * lag].reshape(blocks, 2, lag)

@@ -51,7 +51,7 @@ class Draws(Sums):
         self._shared.append(int(np.count_nonzero(self._last[drawn])))
         self._last[:] = False
         self._last[drawn] = True
-        np.add.at(self._times, drawn[drawn < len(self._times)], 1)
+        self._times[drawn[drawn < len(self._times)]] += 1  # once, also for who was drawn twice
         self._sizes.append(len(drawn))
         self._whole.append(len(drawn) + planted)
         self._twice |= len(drawn) > 1 and bool((np.diff(np.sort(drawn)) == 0).any())
