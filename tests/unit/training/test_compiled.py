@@ -1,7 +1,6 @@
 """Compiled gradients are the engine's, for portions of every size; where they cannot be had, training goes on."""
 
 import logging
-import shutil
 
 import numpy as np
 import pytest
@@ -160,10 +159,3 @@ def test_a_step_seldom_needs_one_portion_more(expected):
     size = portion(expected, 4_096)
     assert size <= 4_096
     assert (expected + 2.5 * expected**0.5) / size <= np.ceil(expected / 4_096 + 0.2)
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
-def test_torchs_compiler_gives_what_the_engine_does():
-    model = a_model(nn.Linear(12, 1))
-    made = Compiled(Tapped(model, "binary", training=False), 8, compiled.by_torch)
-    assert made.prepare(model, model.weights, torch.zeros(1, dtype=torch.int64), 0.3) < 1e-6
