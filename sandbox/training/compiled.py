@@ -10,9 +10,11 @@ The door to torch: import this inside functions only.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 
@@ -150,12 +152,16 @@ def _first(n: int, features: Mapping[str, Tensor], target: Tensor) -> tuple[dict
 
 
 def by_torch(graph: torch.fx.GraphModule, given: list[Tensor]) -> Run:
-    """torch's compiler; what it writes lies in a folder that nobody else can write to. Raises where none works.
+    """torch's compiler; what it writes lies in a folder that nobody else can write to, gone when the process ends.
+
+    Raises where none works.
 
     Not by `torch.compile`, which asks at every step whether it has seen such tensors: a tenth of an MLP's step.
     """
     from torch import _inductor
 
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp(prefix="ndl-compiled-"))
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="ndl-compiled-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run: Run = _inductor.compile(graph, [*given])
     return run
