@@ -104,7 +104,7 @@ class Table:
         if self.axes != other.axes:
             raise ValueError("only tables with the same axes add")
         total = self.counts + other.counts
-        if np.any(((self.counts ^ total) & (other.counts ^ total)) < 0):
+        if ((self.counts ^ total) & (other.counts ^ total)).min(initial=0) < 0:
             raise ValueError("the sum of these tables passes what 64 bits hold")
         return Table(self.axes, total)
 
