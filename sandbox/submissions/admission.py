@@ -32,6 +32,7 @@ from sandbox.submissions.isolation.backend import Backend, Job, Limits
 from sandbox.submissions.isolation.choose import choose
 from sandbox.submissions.isolation.escaping import escaped
 from sandbox.submissions.manifest import CODE, Manifest
+from sandbox.training.agreement import must_agree
 
 SUFFIX = ".ndlgraph"
 MAX_NOTE = 2_000
@@ -80,12 +81,19 @@ def make(
     inputs: Inputs,
     behind: Backend | None = None,
 ) -> Made:
-    """The checked graph of a submission's files; keeps nothing. Raises Invalid, Refused or Unfit."""
+    """The checked graph of a submission's files, whose quick gradients are those of the definition; keeps nothing.
+
+    Raises Invalid, Refused or Unfit.
+    """
+    from sandbox.submissions.graph.lift import Model
+
     if manifest.recipe is not None:
         data, made_by = from_recipe(manifest.recipe, manifest.model, inputs)
     else:
         data, made_by = _from_code(behind or wall(isolation), Limits.of(isolation), contents, inputs)
-    return Made(data, checker.check(data, inputs, Limits.of(isolation)), made_by)
+    checked = checker.check(data, inputs, Limits.of(isolation))
+    must_agree(Model(RecordGraph.from_bytes(data)), inputs, inputs.kind)
+    return Made(data, checked, made_by)
 
 
 def from_recipe(recipe: str, settings: Json, inputs: Inputs) -> tuple[bytes, Json]:

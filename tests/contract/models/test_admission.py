@@ -12,6 +12,7 @@ from sandbox.records import AdmittedGraph, Charge, Submission
 from sandbox.submissions import admission
 from sandbox.submissions.export import exporter
 from sandbox.submissions.isolation.backend import End, Layer, Outcome
+from sandbox.training import engines
 
 MODEL = "def build(inputs): ...\n"
 
@@ -81,6 +82,23 @@ def test_code_goes_behind_the_wall_and_its_bytes_are_checked(clinic, stand, grap
     assert submission.state is SubmissionState.ADMITTED
     admitted = [line for line in clinic.store.audit_lines() if line.action == "submission.admitted"][-1]
     assert admitted.details["made_by"] == {"backend": "pretended", "layers": ["stone"]}
+
+
+def test_a_model_whose_quick_gradients_are_not_those_by_definition_is_refused_and_may_be_offered_again(
+    clinic, monkeypatch
+):
+    right = engines.Tapped.sums
+    with monkeypatch.context() as broken:
+        broken.setattr(engines.Tapped, "sums", lambda *a: {k: 1.01 * v for k, v in right(*a).items()})
+        with pytest.raises(
+            Refused, match=r"quick gradients of this model are 1\.0e-02 from those by definition"
+        ):
+            clinic.submit()
+    (refused,) = clinic.store.all(Submission)
+    assert refused.state is SubmissionState.REFUSED
+    assert "quick gradients" in refused.note
+    assert clinic.store.all(AdmittedGraph) == []
+    assert clinic.submit().state is SubmissionState.ADMITTED
 
 
 @pytest.mark.parametrize(
