@@ -61,14 +61,13 @@ _LOOKS = _NEW | {
 
 @dataclass(frozen=True)
 class Made:
-    """What a node makes of one record. A node that gives several tensors has neither shape nor dtype here.
+    """What a node makes of one record; one that gives several tensors counts as empty here, and has no dtype.
 
-    `numbers` are in all that it gives; `kept` are held inside it meanwhile, over `loops` steps.
+    `kept`: how many numbers are held inside it meanwhile, over `loops` steps.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype | None
-    numbers: int
     loops: int
     kept: int
 
@@ -76,8 +75,8 @@ class Made:
     def of(cls, result: Tensor | tuple[Tensor, ...], loops: int, kept: int) -> Made:
         """As found in what a node gave."""
         if isinstance(result, Tensor):
-            return cls(tuple(result.shape), result.dtype, result.numel(), loops, kept)
-        return cls((0,), None, sum(piece.numel() for piece in result), loops, kept)
+            return cls(tuple(result.shape), result.dtype, loops, kept)
+        return cls((0,), None, loops, kept)
 
 
 def functions(graph: RecordGraph, made: Mapping[str, Made]) -> dict[str, Callable[..., Tensor]]:
