@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 _STOP_SECONDS = 15
@@ -39,7 +40,7 @@ class Service:
         with self.log.open("ab" if self.failures else "wb") as out:
             self.process = subprocess.Popen(
                 self.command, env=self.environment, stdout=out, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_ends_with_its_parent,
+                stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=partial(_end_with, os.getpid()),
             )  # fmt: skip
         self.started = time.monotonic()
         return self
@@ -77,5 +78,7 @@ def stop(services: Iterable[Service]) -> None:
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _ends_with_its_parent() -> None:
+def _end_with(parent: int) -> None:
     _libc.prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before it could be asked
+        os._exit(1)
